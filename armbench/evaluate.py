@@ -15,8 +15,9 @@ from armbench.errors import ConfigError
 from armbench.judge import Judge
 from armbench.progress import SlowProgress
 from armbench.prompt import prompt_source
+from armbench.report import Episode, Report, report
 from armbench.runlog import RunDir, read_json, write_json
-from armbench.score import Record, Report, UnscoredPolicy, report, score
+from armbench.score import Record, UnscoredPolicy, score
 from armbench.task import BadRow, Task, ToolEntry, orders_of
 from armbench.tool import Tool
 from armbench.tools import build_tools
@@ -312,31 +313,32 @@ def rescore(path: Path) -> Outcome:
         ConfigError: If `path` is no run directory, or holds no episode.
     """
     run = RunDir(path)
-    return summarize(run, list(read_records(run)))
+    return summarize(run, map(Episode.of, read_records(run)))
 
 
-def summarize(run: RunDir, records: Sequence[Record]) -> Outcome:
-    """The outcome of a run whose records have been read; rewrites ``scores.json``.
+def summarize(run: RunDir, episodes: Iterable[Episode]) -> Outcome:
+    """The outcome of a run whose episodes have been read; rewrites ``scores.json``.
 
     Raises:
-        ConfigError: If there are no records.
+        ConfigError: If there are no episodes.
     """
-    if not records:
+    found = list(episodes)
+    if not found:
         raise ConfigError(f"{run.path} holds no finished episode yet")
-    found = report(records, policies(run))
-    write_json(run.path / "scores.json", found.model_dump(mode="json"))
+    figures = report(found, policies(run))
+    write_json(run.path / "scores.json", figures.model_dump(mode="json"))
     bad_path = run.path / "bad_rows.json"
     bad = read_json(bad_path) if bad_path.exists() else {}
     return Outcome(
         path=run.path,
-        judge=_who(run, records[0].trajectory.model),
-        report=found,
+        judge=who(run, found[0].model),
+        report=figures,
         bad_rows={name: [BadRow(**row) for row in rows] for name, rows in bad.items()},
-        broken=sum(r.score.counted_as == "infrastructure" for r in records),
+        broken=sum(e.counted_as == "infrastructure" for e in found),
     )
 
 
-def _who(run: RunDir, model: str) -> str:
+def who(run: RunDir, model: str) -> str:
     """The judge of a run in words: its model, back-end and what that is."""
     from armbench.models import BACKENDS
 

@@ -7,7 +7,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TextIO
 
-from armbench.score import UNSCORED, Record, wilson
+from armbench.intervals import wilson
+from armbench.score import UNSCORED, Record
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -1,20 +1,20 @@
-"""What episodes count as, and the figures of a run.
+"""What episodes count as.
 
 An episode is correct, wrong, or *unscored* under one of six names; the task says
 whether unscored episodes count as wrong or are left out (`UnscoredPolicy`), and
-every table prints which. Nothing earns part of a point for breaking.
+every table prints which. Nothing earns part of a point for breaking. The figures of
+a whole run are in `armbench.report`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
-from armbench.trajectory import CountedAs, ModelEvent, Score, ToolEvent, Trajectory
-from armbench.types import Frozen, Sample, Verdict
+from armbench.trajectory import CountedAs, Score, Trajectory
+from armbench.types import Sample, Verdict
 
 UnscoredPolicy = Literal["wrong", "exclude"]
 """wrong: unscored episodes lower accuracy; exclude: accuracy is over scored ones only."""
@@ -93,81 +93,6 @@ def chance(sample: Sample) -> float | None:
     return None
 
 
-class Cell(Frozen):
-    """Accuracy of a set of episodes."""
-
-    items: int
-    """Different samples, with or without label."""
-    episodes: int
-    """Episodes (orders and repeats of an item are episodes of their own)."""
-    accuracy: float | None
-    """Share of correct ones under the task's policy; None if there is nothing to divide by."""
-    low: float | None = None
-    """Lower end of the 95% Wilson interval, n = items that count towards accuracy."""
-    high: float | None = None
-    """Upper end of the 95% Wilson interval, n = items that count towards accuracy."""
-    chance: float | None = None
-    """Expected accuracy of random choice on these items."""
-
-
-class Position(Frozen):
-    """How much the order of the candidates mattered (pair items)."""
-
-    first_rate: float | None
-    """Share of verdicts for the first position."""
-    first_expected: float | None
-    """The same for a judge that ignores position."""
-    consistency: float | None
-    """Share of items, judged in several orders, where every order chose the same candidate."""
-    items: int
-    """Items that were judged and scored in several orders."""
-
-
-class TaskReport(Frozen):
-    """The figures of one task in one run."""
-
-    task: str
-    """Task name."""
-    policy: UnscoredPolicy
-    """What unscored episodes do to accuracy."""
-    overall: Cell
-    """All labelled episodes."""
-    counts: dict[CountedAs, int]
-    """Episodes by what they count as."""
-    formats: dict[str, Cell]
-    """By item format."""
-    categories: dict[str, Cell]
-    """By category."""
-    position: Position
-    """Order effects."""
-    calls: int
-    """Tool calls run."""
-    call_errors: int
-    """Of these, answered with an error."""
-    turns: int
-    """Generations."""
-    input_tokens: int
-    """Prompt tokens."""
-    output_tokens: int
-    """Generated tokens."""
-
-    @property
-    def unscored(self) -> int:
-        """Episodes without a usable verdict."""
-        return sum(self.counts.get(name, 0) for name in UNSCORED)
-
-
-class Report(Frozen):
-    """The figures of a run: what `scores.json` holds."""
-
-    tasks: dict[str, TaskReport]
-    """By task."""
-    macro: float | None
-    """Unweighted mean of the tasks' accuracies; None if one has none."""
-    micro: float | None
-    """Accuracy over all episodes."""
-
-
 @dataclass(frozen=True)
 class Record:
     """A scored episode."""
@@ -177,106 +102,9 @@ class Record:
     score: Score
 
 
-_Key = Callable[[Record], str]
-
-
-def report(records: Iterable[Record], policies: dict[str, UnscoredPolicy]) -> Report:
-    """Work out every figure.
-
-    Args:
-        records: Scored episodes.
-        policies: Unscored policy by task; ``wrong`` where absent.
-    """
-    by_task: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        by_task[record.sample.task].append(record)
-    tasks = {
-        task: _task_report(task, group, policies.get(task, "wrong"))
-        for task, group in sorted(by_task.items())
-    }
-    each = [t.overall.accuracy for t in tasks.values()]
-    known = [a for a in each if a is not None]
-    values = [
-        value
-        for task, group in by_task.items()
-        for value in _values(group, policies.get(task, "wrong"))
-    ]
-    return Report(
-        tasks=tasks,
-        macro=sum(known) / len(known) if known and len(known) == len(each) else None,
-        micro=mean(values),
-    )
-
-
-def _task_report(task: str, group: list[Record], policy: UnscoredPolicy) -> TaskReport:
-    counts = Counter(r.score.counted_as for r in group)
-    events = [e for r in group for e in r.trajectory.events]
-    calls = [e for e in events if isinstance(e, ToolEvent)]
-    return TaskReport(
-        task=task,
-        policy=policy,
-        overall=_cell(group, policy),
-        counts={name: counts[name] for name in get_args(CountedAs) if counts[name]},
-        formats=_cells(group, policy, lambda r: r.sample.format),
-        categories=_cells(group, policy, lambda r: r.sample.category or "-"),
-        position=position(pick(r.trajectory, r.sample) for r in group),
-        calls=len(calls),
-        call_errors=sum(e.result.error is not None for e in calls),
-        turns=sum(isinstance(e, ModelEvent) for e in events),
-        input_tokens=sum(r.trajectory.usage.input_tokens for r in group),
-        output_tokens=sum(r.trajectory.usage.output_tokens for r in group),
-    )
-
-
-def _cells(group: list[Record], policy: UnscoredPolicy, key: _Key) -> dict[str, Cell]:
-    parts: dict[str, list[Record]] = defaultdict(list)
-    for record in group:
-        parts[key(record)].append(record)
-    return {name: _cell(parts[name], policy) for name in sorted(parts)}
-
-
-def _cell(group: list[Record], policy: UnscoredPolicy) -> Cell:
-    counted = [(r.sample.hash, value) for r in group for value in _values([r], policy)]
-    accuracy = mean([value for _, value in counted])
-    items = {r.sample.hash: r.sample for r in group}
-    trials = len({name for name, _ in counted})
-    low, high = wilson(accuracy, trials) if accuracy is not None else (None, None)
-    chances = [c for c in map(chance, items.values()) if c is not None]
-    return Cell(
-        items=len(items),
-        episodes=len(group),
-        accuracy=accuracy,
-        low=low,
-        high=high,
-        chance=mean(chances),
-    )
-
-
-def _values(group: Iterable[Record], policy: UnscoredPolicy) -> list[float]:
-    values = []
-    for record in group:
-        if record.score.value is not None:
-            values.append(record.score.value)
-        elif policy == "wrong" and record.sample.gold is not None:
-            values.append(0.0)
-    return values
-
-
 def mean(values: Sequence[float]) -> float | None:
     """Arithmetic mean; None of nothing."""
     return sum(values) / len(values) if values else None
-
-
-def wilson(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson score interval of a share of n trials (Wilson 1927, JASA 22:209-212).
-
-    Several episodes of one item are not independent, so callers pass n = items.
-    """
-    if n == 0:
-        return 0.0, 1.0
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - spread), min(1.0, centre + spread)
 
 
 class Pick(NamedTuple):
@@ -298,18 +126,3 @@ def pick(trajectory: Trajectory, sample: Sample) -> Pick | None:
         return None
     number = chosen(verdict, trajectory.order)
     return Pick(sample.hash, trajectory.repeat, len(sample.candidates), int(verdict), number)
-
-
-def position(picks: Iterable[Pick | None]) -> Position:
-    """Order effects over the pair items whose verdict could be read."""
-    made = [p for p in picks if p is not None]
-    by_item: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for p in made:
-        by_item[p.sample_hash, p.repeat].append(p.chosen)
-    several = [set(numbers) for numbers in by_item.values() if len(numbers) > 1]
-    return Position(
-        first_rate=mean([float(p.shown == 1) for p in made]),
-        first_expected=mean([1 / p.candidates for p in made]),
-        consistency=mean([float(len(numbers) == 1) for numbers in several]),
-        items=len(several),
-    )

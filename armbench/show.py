@@ -11,6 +11,7 @@ from rich.text import Text
 
 from armbench.errors import ConfigError
 from armbench.evaluate import read_records, summarize
+from armbench.report import Episode
 from armbench.runlog import RunDir
 from armbench.score import Record
 from armbench.summary import outcome_text
@@ -23,20 +24,18 @@ _STYLE = {"correct": "green", "wrong": "red"}
 def show_run(path: Path) -> None:
     """Print a run's settings, figures and episodes."""
     run = RunDir(path)
-    records = list(read_records(run))
-    print(outcome_text(summarize(run, records)))
-    console = Console()
+    episodes = []
     table = Table("sample", "order", "repeat", "counted as", "verdict", "turns", "calls", "stop")
-    for record in records:
+    for record in read_records(run):
+        episodes.append(episode := Episode.of(record))
         t = record.trajectory
-        turns = sum(isinstance(e, ModelEvent) for e in t.events)
-        calls = sum(isinstance(e, ToolEvent) for e in t.events)
         order = ",".join(str(i + 1) for i in t.order)
         counted = Text(record.score.counted_as, _STYLE.get(record.score.counted_as, "yellow"))
         verdict = "-" if t.judgement.verdict is None else str(t.judgement.verdict)
-        numbers = [verdict, str(turns), str(calls), t.stop.reason]
+        numbers = [verdict, str(episode.turns), str(episode.calls), t.stop.reason]
         table.add_row(Text(t.sample_id), order, str(t.repeat), counted, *numbers)
-    console.print(table)
+    print(outcome_text(summarize(run, episodes)))
+    Console().print(table)
 
 
 def show_sample(path: Path, sample_id: str) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from tabulate import tabulate
 
 from armbench.evaluate import Outcome
-from armbench.score import UNSCORED, Cell, Report, TaskReport
+from armbench.report import Cell, Report, TaskReport
+from armbench.score import UNSCORED
 
 _POLICY = {"wrong": "unscored episodes count as wrong", "exclude": "unscored episodes are left out"}
 
@@ -45,9 +46,10 @@ def report_text(report: Report) -> str:
 
 
 _LEGEND = """\
-accuracy: Wilson interval over items; consistency: items judged alike in every order;
-first: verdicts for the first position (and what no preference would give);
-calls: tool calls per episode; errors: calls answered with an error; tokens: generated"""
+accuracy: Wilson interval, episodes on one picture, document or item counted as a cluster;
+consistency: items judged alike in every order; first: verdicts for the first position
+(and what no preference would give); calls: tool calls per episode; errors: calls answered with
+an error; tokens: generated"""
 _CELL_HEAD = ["items", "episodes", "accuracy [95%]", "chance"]
 _TASK_HEAD = [
     "task",
@@ -81,9 +83,9 @@ def _task_row(task: TaskReport) -> list[str]:
         kinds or "0",
         _share(position.consistency),
         first if position.first_rate is not None else "-",
-        f"{task.calls / episodes:.2f}",
-        str(task.call_errors),
-        str(task.output_tokens),
+        "-" if task.calls is None else f"{task.calls / episodes:.2f}",
+        _count(task.call_errors),
+        _count(task.output_tokens),
     ]
 
 
@@ -100,6 +102,10 @@ def _cell_rows(tasks: Iterable[TaskReport], attribute: str) -> list[list[str]]:
         for task in tasks
         for name, cell in getattr(task, attribute).items()
     ]
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else str(value)
 
 
 def _share(value: float | None) -> str:

@@ -17,7 +17,7 @@ from tabulate import tabulate
 from armbench.evaluate import RunOptions, evaluate
 from armbench.judge import Judge
 from armbench.progress import ProgressListener
-from armbench.score import Cell
+from armbench.report import Cell
 from armbench.task import Task, resolve
 
 _FLOORS = ("first", "random", "longest", "rules")

@@ -17,7 +17,8 @@ from lmms_eval.api.task import ConfigurableMessagesTask
 from armbench.episode import Ask, Plan, episode, judge_events
 from armbench.errors import DataError
 from armbench.images import ImageStore
-from armbench.score import Pick, Record, pick, position, score
+from armbench.report import position
+from armbench.score import Pick, Record, pick, score
 from armbench.task import BadRow, Task, orders_of, spec_from_config
 from armbench.trajectory import ModelEvent, StopEvent, Trajectory
 from armbench.types import ImagePart, Reply, Sample
