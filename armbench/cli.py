@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_show(commands)
     _add_score(commands)
     _add_index(commands)
+    _add_results(commands)
     return parser
 
 
@@ -143,6 +145,11 @@ def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("documents", nargs="+", type=Path, help="PDF, folder of PDFs, or pages")
     parser.add_argument("--out", type=Path, required=True, help="the index folder to write")
     parser.set_defaults(function=_index)
+
+
+def _add_results(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    # By name at run time: the core imports nothing above it.
+    import_module("armbench.results.cli").add_commands(commands)
 
 
 def _add_include(parser: argparse.ArgumentParser) -> None:
