@@ -6,6 +6,7 @@ result folder of lmms-eval, an output folder of VLMEvalKit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from armbench.evaluate import policies, read_records
 from armbench.report import Episode
 from armbench.runlog import RunDir
 from armbench.score import UnscoredPolicy
+from armbench.types import digest
 
 Source = Literal["armbench", "lmms-eval", "VLMEvalKit"]
 
@@ -68,3 +70,8 @@ def load_run(path: Path) -> RunTable:
         policies=policies(run),
         config=run.config(),
     )
+
+
+def anchor(sample_id: str, repeat: int, order: Sequence[int]) -> str:
+    """Name of an episode in links into the viewer (``report.html#e=NAME``), equal across runs."""
+    return digest([sample_id, repeat, list(order)], 12)
