@@ -72,6 +72,6 @@ def load_run(path: Path) -> RunTable:
     )
 
 
-def anchor(sample_id: str, repeat: int, order: Sequence[int]) -> str:
+def anchor(task: str, sample_id: str, repeat: int, order: Sequence[int]) -> str:
     """Name of an episode in links into the viewer (``report.html#e=NAME``), equal across runs."""
-    return digest([sample_id, repeat, list(order)], 12)
+    return digest([task, sample_id, repeat, list(order)], 12)
