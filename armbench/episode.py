@@ -174,7 +174,7 @@ def episode(plan: Plan, clock: Callable[[], float] = time.monotonic) -> Episode:
     while (stop := state.limit()) is None:
         sent = clock()
         reply = yield state.ask()
-        state.model_seconds += clock() - sent
+        state.model_seconds += state.waited(sent)
         if not isinstance(reply, Reply):
             stop = state.broke(reply)
             break
@@ -184,7 +184,7 @@ def episode(plan: Plan, clock: Callable[[], float] = time.monotonic) -> Episode:
             if result is None:
                 sent = clock()
                 result = yield Run(call, state.tools[call.name], state.context)
-                state.tool_seconds += clock() - sent
+                state.tool_seconds += state.waited(sent)
             if not isinstance(result, ToolResult):
                 stop = state.broke(result)
                 break
@@ -204,9 +204,8 @@ class _State:
         self.loop = loop = plan.loop
         self.dialect = make_dialect(loop.dialect, loop.tool_role, loop.parallel_calls)
         self.tools = dict(plan.tools)
-        sample = plan.sample
-        self.order = plan.order or tuple(range(len(sample.candidates)))
-        self.shown = show(sample, self.order, tuple(self.tools))
+        self.order = plan.order or tuple(range(len(plan.sample.candidates)))
+        self.shown = show(plan.sample, self.order, tuple(self.tools))
         self.context = ToolContext(
             store=plan.store,
             images=dict(self.shown.images),
@@ -224,6 +223,7 @@ class _State:
         self.final = False
         self.started, self.wall = clock(), time.time()
         self.model_seconds = self.tool_seconds = 0.0
+        self.waits: dict[int, float] = {}
 
     def _opening(self) -> tuple[Message, ...]:
         system = system_prompt(self.shown, self.dialect.tool_section(self.specs))
@@ -231,6 +231,11 @@ class _State:
         if self.plan.prompt is not None:
             return head + self.plan.prompt
         return (*head, Message(role="user", parts=user_parts(self.plan.sample, self.shown)))
+
+    def waited(self, since: float) -> float:
+        """Book a wait under the event that it brings."""
+        self.waits[len(self.events)] = seconds = self.clock() - since
+        return seconds
 
     def limit(self) -> StopEvent | None:
         """Check what would be overspent by another generation."""
@@ -351,6 +356,7 @@ class _State:
                 seconds=self.clock() - self.started,
                 model_seconds=self.model_seconds,
                 tool_seconds=self.tool_seconds,
+                waits=tuple(self.waits.get(n, 0.0) for n in range(len(self.events))),
             ),
         )
 

@@ -152,6 +152,8 @@ class Timing(Frozen):
     """Waiting for replies."""
     tool_seconds: float = 0.0
     """Waiting for tools."""
+    waits: tuple[float, ...] = ()
+    """Waiting for each of the events; that of the stop was for what never came."""
 
 
 class Trajectory(Frozen):

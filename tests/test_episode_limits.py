@@ -103,6 +103,8 @@ def test_waiting_is_booked_where_it_was_spent() -> None:
     t = run_episode(make_plan(read), [call("read", name="text_0"), answer(1)], clock=Clock(1.0))
     assert t.timing.model_seconds == 2
     assert t.timing.tool_seconds == 1
+    assert [e.kind for e in t.events] == ["model", "tool", "model", "stop"]
+    assert t.timing.waits == (1, 1, 1, 0)
     assert t.timing.seconds >= 3
 
 
