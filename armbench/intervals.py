@@ -148,10 +148,13 @@ def clustered_wilson(
 
     That number is by `Clustered.trials`, in the way of Korn & Graubard (1998, Survey
     Methodology 24:193-201); for evaluations see Miller 2024, arXiv 2411.00640. Independent
-    items of one episode get the plain Wilson interval. A 95% interval holds the truth in
-    93% to 97% of sets with ten clusters or more, provided that the rarer outcome would fill
-    five of them (clusters times the smaller of share and 1 - share); below that, and with
-    clusters that are much alike inside, it is too narrow.
+    items of one episode get the plain Wilson interval.
+
+    A 95% interval holds the truth in 93% to 97% of sets with 15 clusters or more of which the
+    rarer outcome would fill five (clusters times the smaller of share and 1 - share). With
+    ten clusters it is a little too wide where clusters do not matter; with a rarer outcome it
+    is too narrow where they matter much (89% for ten clusters, accuracy 0.9 and an
+    intra-cluster correlation of 0.5).
 
     Args:
         values: (cluster, item, value): value is 1 for a correct episode, else 0.

@@ -40,6 +40,7 @@ class Episode:
         turns: Generations.
         input_tokens: Prompt tokens.
         output_tokens: Generated tokens.
+        cached_tokens: Prompt tokens, of the above, that the server had cached.
         seconds: Wall-clock seconds.
     """
 
@@ -61,6 +62,7 @@ class Episode:
     turns: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cached_tokens: int | None = None
     seconds: float | None = None
 
     @classmethod
@@ -87,6 +89,7 @@ class Episode:
             turns=sum(isinstance(e, ModelEvent) for e in trajectory.events),
             input_tokens=trajectory.usage.input_tokens,
             output_tokens=trajectory.usage.output_tokens,
+            cached_tokens=trajectory.usage.cached_tokens,
             seconds=trajectory.timing.seconds,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from scipy.stats import norm, t
 
 from armbench.intervals import wilson
 from armbench.report import Episode, Report, position, report
@@ -122,7 +123,9 @@ def test_rows_on_one_picture_are_one_cluster() -> None:
     rows = [make_sample(id=f"{c}{n}", cluster=c) for c in "abcd" for n in range(5)]
     alike = [record(s, 1 if s.cluster in "ab" else 2) for s in rows]
     cell = report(alike, {}).tasks["toy"].overall
-    assert (cell.low, cell.high) == pytest.approx(wilson(0.5, 20 / (19 * 4 / (4 * 3))))
+    # Four independent answers, with the t of three (and a bit) degrees of freedom.
+    widening = t.ppf(0.975, 1 / (1 / 3 - 1 / 19)) / norm.ppf(0.975)
+    assert (cell.low, cell.high) == pytest.approx(wilson(0.5, 4 / widening**2))
 
 
 def test_figures_that_a_source_does_not_give_are_none_and_not_zero() -> None:
