@@ -9,7 +9,7 @@ TASKS  ?= armbench_mini
 # torch first and pinned: left to a dependency, pip may pick a build of several gigabytes.
 TORCH  ?= torch==2.13.0
 
-.PHONY: judge test lint bench floors mini test-vllm clean
+.PHONY: judge test lint bench tables mini test-vllm clean
 
 judge: $(VENV)/judge.done  ## run the bundled benchmark under lmms-eval on the embedded default
 	HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 $(BIN)/python -m benchmarks.judge --tasks $(TASKS) --out $(OUT)
@@ -26,8 +26,8 @@ bench: $(VENV)/test.done  ## start-up, episode overhead, retrieval
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.retrieval
 
-floors: $(VENV)/judge.done  ## the floor judges on the bundled benchmark
-	$(BIN)/python -m benchmarks.floors
+tables: $(VENV)/test.done  ## make the tables in results/tables again
+	$(BIN)/python -m benchmarks.tables
 
 mini: $(VENV)/test.done  ## make the bundled benchmark again and compare
 	$(BIN)/python -m armbench.tasks.mini.build --check tasks/mini/data

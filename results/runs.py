@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from armbench.errors import ConfigError
 from armbench.evaluate import policies, read_records
+from armbench.progress import SlowProgress
 from armbench.report import Episode
 from armbench.runlog import RunDir
 from armbench.score import UnscoredPolicy
@@ -58,15 +59,18 @@ def load(path: Path) -> RunTable:
 
 def load_run(path: Path) -> RunTable:
     """Read a run directory of armbench; see `load`."""
-    run = RunDir(path)
-    episodes = tuple(map(Episode.of, read_records(run)))
+    run, say = RunDir(path), SlowProgress(f"reading {path.name}")
+    episodes = []
+    for record in read_records(run):
+        episodes.append(Episode.of(record))
+        say(len(episodes), len(episodes), "episodes")
     if not episodes:
         raise ConfigError(f"{path} holds no finished episode yet")
     return RunTable(
         path=path,
         source="armbench",
         judge=episodes[0].model,
-        episodes=episodes,
+        episodes=tuple(episodes),
         policies=policies(run),
         config=run.config(),
     )
