@@ -25,7 +25,7 @@ examples:
   armbench run --task judge_pairs --data my.jsonl --model hf,model=Qwen/Qwen2.5-VL-7B-Instruct
   armbench show runs/NAME                                a run's figures and episodes
   armbench show runs/NAME SAMPLE                         one episode, turn by turn
-  armbench score runs/NAME                               score again, without inference
+  armbench score runs/NAME --policy exclude              score again, without inference
   armbench index docs/ --out index/                       index documents for retrieval
 """
 
@@ -109,11 +109,11 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("--model", default="", help=_MODEL_HELP)
     parser.add_argument("--data", default="", help="your own data instead of the task's")
-    parser.add_argument("--limit", type=_positive, help="first rows of each task only")
+    parser.add_argument("--limit", type=positive, help="first rows of each task only")
     parser.add_argument(
-        "--concurrency", type=_positive, default=16, help="episodes in flight (default: 16)"
+        "--concurrency", type=positive, default=16, help="episodes in flight (default: 16)"
     )
-    parser.add_argument("--repeats", type=_positive, default=1, help="judge each row so often")
+    parser.add_argument("--repeats", type=positive, default=1, help="judge each row so often")
     parser.add_argument("--seed", type=int, default=0, help="seed of orders and sampling")
     parser.add_argument(
         "--out", type=Path, default=Path("runs"), help="folder of run directories (default: runs)"
@@ -135,6 +135,11 @@ def _add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("score", help="read verdicts and scores anew from a log")
     parser.add_argument("run", type=Path)
+    parser.add_argument(
+        "--policy",
+        choices=["wrong", "exclude"],
+        help="count unscored episodes as wrong, or leave them out (default: as each task says)",
+    )
     parser.set_defaults(function=_score)
 
 
@@ -163,7 +168,8 @@ def _add_include(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number of 1 or more, for argparse."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("has to be 1 or more")
@@ -229,7 +235,7 @@ def _show(args: argparse.Namespace) -> int:
 def _score(args: argparse.Namespace) -> int:
     from armbench.evaluate import rescore
 
-    return _report(rescore(args.run))
+    return _report(rescore(args.run, args.policy))
 
 
 def _report(outcome: Outcome) -> int:

@@ -85,6 +85,7 @@ class Outcome:
         report: The figures.
         bad_rows: Rows that could not be judged, by task.
         broken: Episodes that ended in a failure of server, tool or data.
+        policy: What unscored episodes were counted as, instead of what each task says.
     """
 
     path: Path
@@ -92,6 +93,7 @@ class Outcome:
     report: Report
     bad_rows: dict[str, list[BadRow]] = field(default_factory=dict)
     broken: int = 0
+    policy: UnscoredPolicy | None = None
 
     @property
     def resolved(self) -> bool:
@@ -306,18 +308,30 @@ def finish(run: RunDir, bad: dict[str, list[BadRow]]) -> Outcome:
     return rescore(run.path)
 
 
-def rescore(path: Path) -> Outcome:
+def rescore(path: Path, policy: UnscoredPolicy | None = None) -> Outcome:
     """Read verdicts and scores anew from a log, without inference; rewrites ``scores.json``.
+
+    Args:
+        path: Run directory.
+        policy: Unscored policy for every task; None for each task's own. The run's
+            configuration stays as it is.
 
     Raises:
         ConfigError: If `path` is no run directory, or holds no episode.
     """
     run = RunDir(path)
-    return summarize(run, map(Episode.of, read_records(run)))
+    return summarize(run, map(Episode.of, read_records(run)), policy)
 
 
-def summarize(run: RunDir, episodes: Iterable[Episode]) -> Outcome:
+def summarize(
+    run: RunDir, episodes: Iterable[Episode], policy: UnscoredPolicy | None = None
+) -> Outcome:
     """The outcome of a run whose episodes have been read; rewrites ``scores.json``.
+
+    Args:
+        run: The run.
+        episodes: Its episodes.
+        policy: As for `rescore`.
 
     Raises:
         ConfigError: If there are no episodes.
@@ -325,7 +339,8 @@ def summarize(run: RunDir, episodes: Iterable[Episode]) -> Outcome:
     found = list(episodes)
     if not found:
         raise ConfigError(f"{run.path} holds no finished episode yet")
-    figures = report(found, policies(run))
+    given = None if policy is None else dict.fromkeys((e.task for e in found), policy)
+    figures = report(found, policies(run) if given is None else given)
     write_json(run.path / "scores.json", figures.model_dump(mode="json"))
     bad_path = run.path / "bad_rows.json"
     bad = read_json(bad_path) if bad_path.exists() else {}
@@ -335,6 +350,7 @@ def summarize(run: RunDir, episodes: Iterable[Episode]) -> Outcome:
         report=figures,
         bad_rows={name: [BadRow(**row) for row in rows] for name, rows in bad.items()},
         broken=sum(e.counted_as == "infrastructure" for e in found),
+        policy=policy,
     )
 
 

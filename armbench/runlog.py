@@ -72,10 +72,10 @@ class RunDir:
                 or another process has it open.
         """
         old = read_json(path / "run.json").get("config", {})
-        differing = sorted(_differing(old, json.loads(json.dumps(config))))
-        if differing:
+        keys = sorted(key for key, _, _ in differing(old, json.loads(json.dumps(config))))
+        if keys:
             raise ResumeError(
-                f"{path} was made with another configuration; different: {', '.join(differing)}. "
+                f"{path} was made with another configuration; different: {', '.join(keys)}. "
                 "Use the same settings, or leave out --resume to start a new run"
             )
         return cls(path, rank)._open(config)
@@ -90,7 +90,7 @@ class RunDir:
     def _open(self, config: dict[str, Any]) -> RunDir:
         try:
             if not (self.path / "run.json").exists():
-                head = {"schema_version": SCHEMA_VERSION, "config": config, "versions": _versions()}
+                head = {"schema_version": SCHEMA_VERSION, "config": config, "versions": versions()}
                 write_json(self.path / "run.json", head)
             for file in (self._log, self._samples):
                 handle = file.open("ab+", buffering=0)
@@ -302,15 +302,17 @@ def _lock(handle: FileIO, path: Path) -> None:
             raise
 
 
-def _differing(old: Any, new: Any, prefix: str = "") -> Iterator[str]:
+def differing(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where two configurations differ: dotted key, old value, new value; None is not set."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in {**old, **new}:
-            yield from _differing(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
+            yield from differing(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else key)
     elif old != new:
-        yield prefix
+        yield prefix, old, new
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of the packages that a run may depend on, as far as they are installed."""
     found = {}
     for name in _PACKAGES:
         try:

@@ -16,6 +16,11 @@ _POLICY = {"wrong": "unscored episodes count as wrong", "exclude": "unscored epi
 def outcome_text(outcome: Outcome) -> str:
     """The tables of a run, what went wrong with it, and where it is."""
     blocks = [f"judge: {outcome.judge}", report_text(outcome.report)]
+    if outcome.policy is not None:
+        blocks.append(
+            f"policy overridden: {_POLICY[outcome.policy]} in every task, in these tables and in "
+            "scores.json; what the run's tasks say is unchanged"
+        )
     for task, rows in outcome.bad_rows.items():
         shown = "\n".join(f"  {row.message}" for row in rows[:5])
         more = f"\n  … and {len(rows) - 5} more" if len(rows) > 5 else ""

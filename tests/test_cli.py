@@ -35,6 +35,11 @@ def test_run_show_score(data, capsys):
     assert "Say hi" in shown
     assert "Overall Judgment: Answer 1 is better" in shown
     assert main(["score", str(run)]) == 0
+    assert "overridden" not in capsys.readouterr().out
+    assert main(["score", str(run), "--policy", "exclude"]) == 0
+    rescored = capsys.readouterr().out
+    assert "policy overridden: unscored episodes are left out in every task" in rescored
+    assert "judge_pairs: unscored episodes are left out" in rescored
 
 
 def test_mini_run_with_the_rules(tmp_path, monkeypatch, capsys):

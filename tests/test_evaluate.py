@@ -141,6 +141,21 @@ class TestRescore:
         assert rescore(outcome.path).report == outcome.report
         assert (outcome.path / "scores.json").exists()
 
+    def test_under_another_policy(self, data):
+        def half(ask: Ask) -> str:
+            return "I cannot say" if int(ask.shown.sample_id.split("-")[1]) % 2 else best(ask)
+
+        outcome = run(data, ScriptedBackend(half))
+        scores, head = outcome.path / "scores.json", outcome.path / "run.json"
+        before = head.read_bytes()
+        other = rescore(outcome.path, "exclude")
+        assert outcome.report.tasks["judge_pairs"].overall.accuracy == 0.5
+        assert other.report.tasks["judge_pairs"].overall.accuracy == 1.0
+        assert json.loads(scores.read_text())["tasks"]["judge_pairs"]["policy"] == "exclude"
+        assert head.read_bytes() == before
+        assert rescore(outcome.path).report == outcome.report
+        assert json.loads(scores.read_text())["tasks"]["judge_pairs"]["policy"] == "wrong"
+
     def test_no_run_directory(self, tmp_path):
         with pytest.raises(ConfigError, match="is no run directory"):
             rescore(tmp_path)
