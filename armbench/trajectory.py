@@ -219,5 +219,11 @@ class Trajectory(Frozen):
                 return event.reply.text
         return ""
 
+    def _repr_html_(self) -> str:
+        """What Jupyter shows."""
+        from armbench.notebook import to_html
+
+        return to_html(self)
+
 
 EpisodeKey = tuple[str, str, int, tuple[int, ...]]

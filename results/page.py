@@ -5,15 +5,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 
-def page(title: str, body: str, style: str, script: str = "", data: Any = None) -> str:
+def page(
+    title: str,
+    body: str,
+    style: str,
+    script: str = "",
+    data: Any = None,
+    attachments: Mapping[str, bytes] | None = None,
+) -> str:
     """A whole HTML document with a strict Content-Security-Policy.
 
     No network, no frames, no forms, pictures from data URIs only; style and script are
-    allowed by their hash, so that nothing else on the page can act as either.
+    allowed by their hash, so that nothing else on the page can act as either. Where the
+    browser knows Trusted Types, the script cannot turn text into markup or code.
 
     Args:
         title: Plain text.
@@ -22,7 +31,15 @@ def page(title: str, body: str, style: str, script: str = "", data: Any = None) 
         script: JavaScript; must not hold ``</script``. Reads its data with
             ``JSON.parse(document.getElementById("data").textContent)``.
         data: JSON-able value for the script; may hold any foreign text.
+        attachments: Bytes by the id of the element that holds them in base64; the browser
+            does not look at them until the script does.
+
+    Raises:
+        ValueError: If style or script would end its own element.
     """
+    for text, tag in ((style, "</style"), (script, "</script"), (script, "<!--")):
+        if tag in text.lower():
+            raise ValueError(f"the page's own code holds {tag}")
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -31,6 +48,8 @@ def page(title: str, body: str, style: str, script: str = "", data: Any = None) 
             f"script-src {_hash(script)}" if script else "script-src 'none'",
             "base-uri 'none'",
             "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
         ]
     )
     parts = [
@@ -45,6 +64,9 @@ def page(title: str, body: str, style: str, script: str = "", data: Any = None) 
     ]
     if data is not None:
         parts.append(f'<script type="application/json" id="data">{inert_json(data)}</script>')
+    for name, held in (attachments or {}).items():
+        text = base64.b64encode(held).decode()
+        parts.append(f'<script type="text/plain" id="{escape(name)}">{text}</script>')
     if script:
         parts.append(f"<script>{script}</script>")
     parts.append("</body></html>")
