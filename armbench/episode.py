@@ -18,7 +18,7 @@ from pydantic import Field
 from armbench.dialects import Heard, make_dialect
 from armbench.parse import answer_span, parse_verdict
 from armbench.prompt import LAST_TURN, Shown, inert, show, system_prompt, user_parts
-from armbench.tool import Tool, ToolContext, error_result
+from armbench.tool import Tool, ToolContext, cut_text, error_result
 from armbench.trajectory import (
     Event,
     Failure,
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from armbench.images import ImageStore
 
 _FORMAT_ERRORS = ("malformed_call", "unknown_tool", "bad_arguments")
-# No line break at its end: it would make a line start of what stood within a line.
-_MARK = "\n[… {n} characters cut …] "
 
 
 class LoopConfig(Frozen):
@@ -128,6 +126,7 @@ class Ask:
         tools: Schemas to send beside the messages (native dialect only).
         shown: The item as shown; for judges that are rules and not models.
         final: True if a call in this generation will not be run.
+        spoken: Token ids of the judge's earlier turns as it wrote them; empty where unknown.
     """
 
     messages: tuple[Message, ...]
@@ -139,6 +138,7 @@ class Ask:
     shown: Shown
     tools: tuple[ToolSpec, ...] = ()
     final: bool = False
+    spoken: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -216,6 +216,7 @@ class _State:
         self.specs = tuple(tool.spec for tool in self.tools.values())
         self.opening = self._opening()
         self.messages: list[Message] = list(self.opening)
+        self.spoken: list[tuple[int, ...]] = []
         self.events: list[Event] = []
         self.failures: list[Failure] = []
         self.usage = Usage()
@@ -262,6 +263,7 @@ class _State:
             shown=self.shown,
             tools=self.specs if self.dialect.native else (),
             final=self.final,
+            spoken=tuple(self.spoken),
         )
 
     def hear(self, reply: Reply) -> tuple[tuple[ToolCall, ...], StopEvent | None]:
@@ -274,6 +276,7 @@ class _State:
         self.calls += len(heard.calls)
         self.events.append(ModelEvent(reply=reply, kept=heard.kept, calls=heard.written))
         self.messages.append(self.dialect.assistant(reply, heard))
+        self.spoken.append(reply.token_ids or ())
         if reply.refusal or reply.finish_reason == "content_filter":
             return (), _stop("refused", reply.refusal)
         if heard.calls and self.final:
@@ -377,23 +380,6 @@ def judge_events(events: Sequence[Event], sample: Sample) -> Judgement:
     if sample.mode != "open" and last.reply.finish_reason == "length" and not answer_span(text):
         return Judgement(parse="missing", detail="cut off before an answer tag")
     return parse_verdict(text, sample.mode, count=len(sample.candidates), scale=sample.scale)
-
-
-def cut_text(text: str, limit: int, cut: Literal["head", "tail", "middle"]) -> str:
-    """Cut a text to at most `limit` characters, the mark of the cut included."""
-    if len(text) <= limit:
-        return text
-    mark = ""
-    for _ in range(3):  # the number's own digits take room too
-        room = max(0, limit - len(mark))
-        mark = _MARK.format(n=len(text) - room)
-    room = max(0, limit - len(mark))
-    if cut == "tail":
-        return text[:room] + mark
-    if cut == "head":
-        return mark + text[len(text) - room :]
-    front = room // 2
-    return text[:front] + mark + text[len(text) - (room - front) :]
 
 
 def _stop(reason: StopReason, detail: str = "") -> StopEvent:

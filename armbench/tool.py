@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, create_model
 
@@ -188,3 +188,24 @@ def _without_titles(schema: Any) -> Any:
     if isinstance(schema, list):
         return [_without_titles(value) for value in schema]
     return schema
+
+
+# No line break at its end: it would make a line start of what stood within a line.
+_MARK = "\n[… {n} characters cut …] "
+
+
+def cut_text(text: str, limit: int, cut: Literal["head", "tail", "middle"]) -> str:
+    """Cut a text to at most `limit` characters, the mark of the cut included."""
+    if len(text) <= limit:
+        return text
+    mark = ""
+    for _ in range(3):  # the number's own digits take room too
+        room = max(0, limit - len(mark))
+        mark = _MARK.format(n=len(text) - room)
+    room = max(0, limit - len(mark))
+    if cut == "tail":
+        return text[:room] + mark
+    if cut == "head":
+        return mark + text[len(text) - room :]
+    front = room // 2
+    return text[:front] + mark + text[len(text) - (room - front) :]

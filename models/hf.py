@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from armbench.errors import BackendError, ConfigError, ContextExceeded, DataError
 from armbench.models.hf_load import load_model, load_processor
+from armbench.models.tokens import own_tokens, render, tokenize
 from armbench.types import ImageRef, Reply, TextPart, Usage
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from armbench.episode import Ask
     from armbench.models.hf_sample import RowSampler
-    from armbench.types import Message
 
 __all__ = ["HFBackend", "conversation", "views"]
 
@@ -135,21 +135,31 @@ class HFBackend:
             )
 
     def _prepare(self, index: int, ask: Ask) -> _Row:
-        images = views(ask)
+        if any(message.role == "tool" for message in ask.messages):
+            self._require_tool_role()
+        shown, images = conversation(ask, lambda ref: {"type": "image"}), views(ask)
         try:
-            inputs = self.processor(
-                text=[self.prompt(ask)], images=images or None, return_tensors="pt"
-            )
+            tokens = tokenize(self.processor, shown, images, self._spoken(ask), prompt=True)
         except ValueError as error:
             message = f"the processor of {self.name} refuses the prompt: {error}"
             raise BackendError(message, kind="bad_prompt") from error
-        row = _Row(index, ask, dict(inputs))
+        row = _Row(index, ask, tokens.inputs)
         if self.max_context is not None and row.length >= self.max_context:
             raise ContextExceeded(
                 f"the prompt has {row.length} tokens and {self.name} takes {self.max_context} "
                 "with the reply; lower max_pixels or max_turns"
             )
         return row
+
+    def _spoken(self, ask: Ask) -> list[tuple[int, ...] | None]:
+        turns = [message for message in ask.messages if message.role == "assistant"]
+        known = ask.spoken or ((),) * len(turns)
+        return [
+            own_tokens(self.processor.tokenizer, ids, "".join(p.text for p in turn.parts))
+            if ids
+            else None
+            for turn, ids in zip(turns, known, strict=True)
+        ]
 
     def _run(self, rows: list[_Row]) -> list[Reply | BackendError]:
         """Generate for a batch; where memory runs out, for its halves."""
@@ -251,15 +261,7 @@ def conversation(ask: Ask, image: Callable[[ImageRef], dict[str, Any]]) -> list[
             "the native dialect needs a server that reads tool calls; "
             "use dialect: hermes with a model in this process"
         )
-    return [_message(message, image) for message in ask.messages]
-
-
-def _message(message: Message, image: Callable[[ImageRef], dict[str, Any]]) -> dict[str, Any]:
-    content = [
-        {"type": "text", "text": part.text} if isinstance(part, TextPart) else image(part.image)
-        for part in message.parts
-    ]
-    return {"role": message.role, "content": content}
+    return render(ask.messages, image)
 
 
 def views(ask: Ask) -> list[Image.Image]:

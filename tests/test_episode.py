@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from armbench.episode import Ask, Plan, cut_text, episode, judge_events
+from armbench.episode import Ask, Plan, episode, judge_events
 from armbench.errors import ToolError
 from armbench.images import ImageStore
 from armbench.prompt import inert
 from armbench.score import score
-from armbench.tool import ToolContext, ToolOutput, tool
+from armbench.tool import ToolContext, ToolOutput, cut_text, tool
 from armbench.trajectory import Failure, ModelEvent, StopEvent, ToolEvent, Trajectory
 from armbench.types import ImagePart, Message, NativeCall, Reply, TextPart, Usage
 from tests.helpers import (
