@@ -22,9 +22,10 @@ lint: $(VENV)/test.done  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/test.done  ## start-up, episode overhead, retrieval
+bench: $(VENV)/test.done  ## start-up, episode overhead, retrieval, coverage of intervals
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.retrieval
+	$(BIN)/python -m benchmarks.coverage
 
 tables: $(VENV)/test.done  ## make the tables in results/tables again
 	$(BIN)/python -m benchmarks.tables

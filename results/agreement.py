@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from armbench.intervals import LEVEL, Clustered, normal_quantile, wilson
+from armbench.types import Sample
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,20 @@ class Kappa:
     expected: float | None
     clusters: int
     pairs: int
+
+
+def human_label(sample: Sample) -> bool | int | None:
+    """What people said of an item: ``meta.human``, a verdict in data-set order as gold is.
+
+    Returns:
+        The label; None if there is none, or if it is no possible verdict on a choice or on
+        right and wrong (ratings included).
+    """
+    said = sample.meta.get("human")
+    if isinstance(said, bool):
+        return said if sample.mode == "single" else None
+    within = isinstance(said, int) and 1 <= said <= len(sample.candidates)
+    return said if sample.mode == "pair" and within else None  # type: ignore[return-value]
 
 
 def cohen_kappa(
@@ -59,8 +74,8 @@ def cohen_kappa(
 
     Returns:
         Kappa. If raters agree throughout, the lower end is that at the lower end of the
-        Wilson interval of agreement with clusters for trials; if a rater knows one label
-        only, kappa is 0 whatever the other does and the interval is (-1, 1).
+        Wilson interval of agreement with clusters for trials, but not below -1; if a rater
+        knows one label only, kappa is 0 whatever the other does and the interval is (-1, 1).
     """
     n = len(a)
     if not n:
@@ -85,6 +100,6 @@ def cohen_kappa(
         low, high = (math.tanh(math.atanh(kappa) + side) for side in (-reach, reach))
     else:
         least, _ = wilson(agreement, different, normal_quantile(level))
-        low = (least - expected) / (1 - expected) if agreement == 1 else -1.0
+        low = max(-1.0, (least - expected) / (1 - expected)) if agreement == 1 else -1.0
         high = 1.0
     return Kappa(kappa, low, high, agreement, expected, different, n)

@@ -96,11 +96,12 @@ def analyze(path: Path) -> Analysis:
     Raises:
         ConfigError: If `path` is no run directory, or holds no finished episode.
     """
-    from armbench.results import bias, conduct, evidence_use, failures
+    from armbench.results import bias, conduct, evidence_use, failures, labels
 
     frames = read_frames(path)
     makers: Sequence[Callable[[Frames], Section]] = (
         conduct.outcomes,
+        labels.agreement,
         conduct.turns,
         conduct.tools,
         conduct.errors,

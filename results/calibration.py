@@ -66,7 +66,7 @@ def reliability_bins(
     _check(confidences)
     members: dict[int, list[tuple[float, bool]]] = defaultdict(list)
     for claimed, right in zip(confidences, correct, strict=True):
-        # 0.3 * 10 is a little more than 3 in binary.
+        # 1 - 0.7 is a little more than 0.3 in binary.
         place = max(0, math.ceil(round(claimed * bins, 9)) - 1)
         members[place].append((claimed, right))
     return [

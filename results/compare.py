@@ -18,8 +18,10 @@ from armbench.results.pairing import Match, Pair, hashed, match, nothing_in_comm
 from armbench.results.runs import RunTable
 from armbench.results.stats import (
     Difference,
+    design_effect,
     holm,
     mcnemar_exact,
+    minimum_detectable_effect,
     paired_difference,
 )
 from armbench.score import UnscoredPolicy, mean
@@ -43,6 +45,8 @@ class Row:
         lost: Items on which the second run did.
         mcnemar: Exact p of won against lost: McNemar's test where items have one episode,
             a sign test where they have several; None if nothing is counted.
+        detectable: Smallest true difference that as many items would show with a probability
+            of 80%, if the runs part on as many episodes as here; None if not even the largest.
     """
 
     name: tuple[str, ...]
@@ -56,6 +60,7 @@ class Row:
     won: int
     lost: int
     mcnemar: float | None
+    detectable: float | None
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,8 @@ class Comparison:
         categories: By task and category.
         formats: By task and item format.
         sides: What each run did.
-        same_place: Agreement on the answer chosen, by its place as shown (pair items).
+        same_place: Agreement on the answer chosen, by its place as shown (pair items); by
+            number of answers, since chance depends on it.
         same_outcome: Agreement on being right or wrong, over episodes scored in both.
         lost: Counted episodes that the first run got right and the second did not.
         won: The reverse.
@@ -112,7 +118,7 @@ class Comparison:
     categories: tuple[Row, ...]
     formats: tuple[Row, ...]
     sides: tuple[Side, Side]
-    same_place: Kappa
+    same_place: dict[int, Kappa]
     same_outcome: Kappa
     lost: tuple[Pair, ...]
     won: tuple[Pair, ...]
@@ -225,7 +231,18 @@ def _row(name: tuple[str, ...], pairs: Sequence[Pair], judge: _Judging) -> Row:
         won=won,
         lost=lost,
         mcnemar=mcnemar_exact(won, lost) if counted else None,
+        detectable=_detectable([(_cluster(p), p.a.item, a - b) for p, (a, b) in counted]),
     )
+
+
+def _detectable(differences: Sequence[tuple[Hashable, Hashable, float]]) -> float | None:
+    worth = design_effect(differences)
+    if worth is None:
+        return None
+    items = len({(cluster, item) for cluster, item, _ in differences})
+    apart = sum(abs(difference) for *_, difference in differences) / len(differences)
+    found: float | None = minimum_detectable_effect(items, discordance=apart, design_effect=worth)
+    return found
 
 
 def _rows(
@@ -265,9 +282,15 @@ def _side(episodes: Sequence[Episode]) -> Side:
     )
 
 
-def _same_place(pairs: Iterable[Pair]) -> Kappa:
-    both = [pair for pair in pairs if pair.a.pick is not None and pair.b.pick is not None]
-    return _kappa(both, lambda e: e.pick and e.pick.shown)
+def _same_place(pairs: Iterable[Pair]) -> dict[int, Kappa]:
+    by_answers: dict[int, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        if pair.a.pick is not None and pair.b.pick is not None:
+            by_answers[pair.a.pick.candidates].append(pair)
+    return {
+        answers: _kappa(both, lambda e: e.pick and e.pick.shown)
+        for answers, both in sorted(by_answers.items())
+    }
 
 
 def _same_outcome(pairs: Iterable[Pair]) -> Kappa:

@@ -164,8 +164,8 @@ def _tables(found: Comparison, words: _Words) -> list[Block]:
     blocks = [
         Block(
             "Accuracy by task",
-            (*head, "McNemar"),
-            tuple((*_cells(row), _p(row.mcnemar)) for row in rows),
+            (*head, "McNemar", "detectable"),
+            tuple((*_cells(row), _p(row.mcnemar), _number(row.detectable, ".3f")) for row in rows),
             _accuracy_notes(found, words),
         )
     ]
@@ -208,6 +208,8 @@ def _accuracy_notes(found: Comparison, words: _Words) -> tuple[str, ...]:
         f"won/lost/tied: items with more episodes right {words.in_a} than {words.in_b}, fewer, or "
         "as many. "
         "McNemar: exact p of won against lost (a sign test where items have several episodes).",
+        "detectable: the smallest true difference that as many items would show with a probability "
+        "of 80%, if the runs part as often as here.",
     ]
     clusters = found.overall.difference.clusters
     if clusters < found.overall.items:
@@ -252,7 +254,10 @@ def _agreement(found: Comparison) -> Block:
         return (name, str(kappa.pairs), *shares, _bounded(kappa.kappa, kappa.low, kappa.high))
 
     rows = (
-        row("answer chosen, by place", found.same_place),
+        *(
+            row(f"answer chosen of {answers}, by place", kappa)
+            for answers, kappa in found.same_place.items()
+        ),
         row("right or wrong", found.same_outcome),
     )
     head = ("", "episodes", "agreement", "by chance", "Cohen's kappa [95%]")

@@ -26,6 +26,7 @@ from armbench.evaluate import policies, read_records
 from armbench.evidence import Evidence, Seen, Sight, seen
 from armbench.progress import SlowProgress
 from armbench.report import Episode
+from armbench.results.agreement import human_label
 from armbench.results.calibration import confidence
 from armbench.results.runs import anchor
 from armbench.results.spoof import judge_spoofs, material_spoofs
@@ -54,6 +55,7 @@ EPISODES: Columns = {
     "correct": ("Float64", "1 or 0 under the task's unscored policy; NA is left out"),
     "chance": ("Float64", "accuracy of random choice"),
     "gold": ("string", "right verdict in data-set order"),
+    "human": ("string", "what people said, in data-set order, where the item keeps it"),
     "verdict": ("string", "verdict in data-set order"),
     "candidates": ("Int64", "number of candidates"),
     "shown": ("Int64", "position chosen, from 1 (pair items)"),
@@ -188,7 +190,8 @@ def _episode(head: Any, record: Record, shown: Seen, policy: UnscoredPolicy) -> 
         *head,
         *(sample.hash, episode.cluster, episode.format, episode.category, t.repeat),
         *(",".join(str(n + 1) for n in t.order), t.model, episode.counted_as),
-        *(episode.credit(policy), episode.chance, _word(sample.gold), _word(verdict)),
+        *(episode.credit(policy), episode.chance),
+        *(_word(sample.gold), _word(human_label(sample)), _word(verdict)),
         *(len(sample.candidates), None if pick is None else pick.shown),
         None if gold is None else t.order.index(int(gold) - 1) + 1,
         *(lengths[0] if lengths else None, lengths[1] if lengths else None),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,8 @@ from armbench.types import derive_seed
 
 _FEWEST = 5
 """Clusters below which resampling them says nothing."""
+_SMALLEST = 1e-9
+"""Differences of accuracy below this are not looked for."""
 
 
 @dataclass(frozen=True)
@@ -57,23 +59,6 @@ class Difference:
     p_value: float | None
     clusters: int
     pairs: int
-
-
-@dataclass(frozen=True)
-class Outcomes:
-    """Items by who was right on them.
-
-    Attributes:
-        both: Right in both runs.
-        only_a: Right in the first run only.
-        only_b: Right in the second run only.
-        neither: Right in neither.
-    """
-
-    both: int
-    only_a: int
-    only_b: int
-    neither: int
 
 
 def macro_interval(
@@ -241,34 +226,6 @@ def _adjusted_wald(
     return centre - reach, centre + reach, float(2 * stdtr(freedom, -abs(centre) / error))
 
 
-def item_outcomes(pairs: Iterable[tuple[Hashable, float, float]]) -> Outcomes:
-    """Count items by who was right on them, for `mcnemar_exact`.
-
-    A run is right on an item if it is right in more than half of its episodes. So a judge
-    of two orders has to be right in both, and one that always takes the first is right
-    nowhere; of five repeats three are enough.
-
-    Args:
-        pairs: (item, a, b) of every episode both runs have.
-    """
-    earned: dict[Hashable, list[tuple[float, float]]] = defaultdict(list)
-    for item, a, b in pairs:
-        earned[item].append((a, b))
-    kinds = Counter(
-        (
-            2 * sum(a for a, _ in episodes) > len(episodes),
-            2 * sum(b for _, b in episodes) > len(episodes),
-        )
-        for episodes in earned.values()
-    )
-    return Outcomes(
-        both=kinds[True, True],
-        only_a=kinds[True, False],
-        only_b=kinds[False, True],
-        neither=kinds[False, False],
-    )
-
-
 def mcnemar_exact(only_a: int, only_b: int) -> float:
     """Two-sided exact p of McNemar's test (1947, Psychometrika 12:153-157; statsmodels).
 
@@ -370,7 +327,8 @@ def minimum_detectable_effect(
     largest = 1 - accuracy if discordance is None else discordance
     if items < 1 or largest <= 0 or excess(largest) < 0:
         return None
-    return float(brentq(excess, 0.0, largest))
+    # Not from 0: at an accuracy of 0 that is a root too, for nothing varies there.
+    return float(brentq(excess, _SMALLEST, largest))
 
 
 def _statsmodels(module: str) -> Any:

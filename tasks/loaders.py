@@ -147,13 +147,27 @@ def _loader(read: Reader) -> Loader:
                     if not isinstance(row, dict):
                         raise DataError("the line is no JSON object")
                     name = str(row.get("id", row.get("key", number)))
-                    yield read(spec, {"_line": number, **row}, files)
+                    sample = read(spec, {"_line": number, **row}, files)
+                    yield _with_human(sample, row.get("human"))
                 except (DataError, ValueError) as error:
                     yield BadRow(number, name, f"line {number}: {error}")
                 except KeyError as error:
                     yield BadRow(number, name, f"line {number}: the field {error} is missing")
 
     return load
+
+
+def _with_human(sample: Sample, said: Any) -> Sample:
+    """Keep what people said of an item, a verdict as gold is, apart from its gold."""
+    if said is None or sample.mode == "rating":
+        return sample
+    if sample.mode == "single" and not isinstance(said, bool):
+        raise DataError(f"human is {said!r}; it has to be true or false")
+    numbers = {str(n): n for n in range(1, len(sample.candidates) + 1)}
+    if sample.mode == "pair" and str(said) not in numbers:
+        raise DataError(f"human is {said!r}; the answers are 1 to {len(numbers)}")
+    label = said if sample.mode == "single" else numbers[str(said)]
+    return sample.model_copy(update={"meta": {**sample.meta, "human": label}})
 
 
 def _published(spec: TaskSpec, row: Row, files: Files) -> Sample:

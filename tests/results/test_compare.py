@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,12 @@ from armbench.results.compare import Comparison, compare
 from armbench.results.compare_text import render
 from armbench.results.pairing import match
 from armbench.results.runs import RunTable, anchor
-from armbench.results.stats import holm, mcnemar_exact, paired_difference
+from armbench.results.stats import (
+    holm,
+    mcnemar_exact,
+    minimum_detectable_effect,
+    paired_difference,
+)
 from armbench.score import UNSCORED, Pick
 from tests.results.boards import episodes, run, run_dir
 
@@ -178,10 +184,35 @@ def test_agreement_on_the_answer_and_on_being_right() -> None:
         ]
 
     found = compare(table(picks("1122")), table(picks("112?")))
-    assert (found.same_place.pairs, found.same_place.agreement) == (3, 1.0)
+    assert (found.same_place[2].pairs, found.same_place[2].agreement) == (3, 1.0)
     found = both("++--m", "+-+-+")
     assert (found.same_outcome.pairs, found.same_outcome.agreement) == (4, 0.5)
     assert found.same_outcome.kappa == pytest.approx(0.0)
+
+
+def test_guesses_between_two_and_between_four_answers_do_not_agree_beyond_chance() -> None:
+    def guesses(first: Callable[[int, int], int]) -> RunTable:
+        made = episodes("toy", "+" * 32)
+        picks = [(4 if n < 16 else 2, n % 16) for n in range(32)]
+        return table([
+            replace(e, pick=Pick(e.item, 0, of, shown := 1 + first(n, of) % of, shown))
+            for e, (of, n) in zip(made, picks, strict=True)
+        ])  # fmt: skip
+
+    found = compare(guesses(lambda n, of: n), guesses(lambda n, of: n // of))
+    assert {answers: kappa.kappa for answers, kappa in found.same_place.items()} == {
+        2: pytest.approx(0.0),
+        4: pytest.approx(0.0),
+    }
+
+
+def test_the_detectable_difference_is_that_of_the_items_and_of_how_often_the_runs_part() -> None:
+    row = both("+" * 30 + "-" * 10 + "+-" * 30, "-" * 30 + "+" * 10 + "+-" * 30).overall
+    assert row.detectable == minimum_detectable_effect(100, discordance=0.4)
+    assert f"{row.detectable:.3f}" in render(
+        both("+" * 40 + "-" * 60, "-" * 40 + "-" * 60), "table"
+    )
+    assert both("+-+-", "+-+-").overall.detectable is None
 
 
 def test_flips_both_ways() -> None:

@@ -147,6 +147,23 @@ class TestOwnData:
         assert (sample.candidates, sample.gold) == (("hi", "no"), 2)
         assert sample.id == "line-1"
 
+    def test_what_people_said_is_kept_apart_from_gold(self, tmp_path):
+        row = {"question": "q", "candidates": ["a", "b", "c"], "gold": 1, "human": "3"}
+        sample = only(tmp_path, row, "pairs")
+        assert (sample.gold, sample.meta["human"]) == (1, 3)
+        checked = {"prompt": "p", "response": "r", "human": False}
+        assert only(tmp_path, checked, "constraints").meta["human"] is False
+        assert "human" not in only(tmp_path, {**row, "human": None}, "pairs").meta
+
+    @pytest.mark.parametrize(
+        ("said", "loader"), [(4, "pairs"), (True, "pairs"), (1, "constraints")]
+    )
+    def test_what_people_cannot_have_said_is_named(self, tmp_path, said, loader):
+        row = {"question": "q", "candidates": ["a", "b"], "prompt": "p", "response": "r"}
+        good, bad = rows(tmp_path, [row | {"id": 1}, row | {"human": said}], loader)
+        assert isinstance(good, Sample)
+        assert bad.message.startswith("line 2: human is ")
+
     def test_pairs_with_a_list_and_no_label(self, tmp_path):
         sample = only(tmp_path, {"question": "?", "candidates": ["a", "b", "c"]}, "pairs")
         assert sample.format == "3-way-pair_rm"
