@@ -39,7 +39,7 @@ from armbench.evaluate import (
 from armbench.images import ImageStore
 from armbench.judge import coerce, make_judge
 from armbench.models import DEFAULT_BACKEND
-from armbench.models.lmms_task import LOADED, OUTCOMES, JudgeTask
+from armbench.models.lmms_task import LOADED, MADE, OUTCOMES, JudgeTask
 from armbench.parse import final_text
 from armbench.progress import ProgressListener
 from armbench.prompt import image_names
@@ -126,6 +126,8 @@ class ArmThinker(lmms):  # type: ignore[misc]
         ours = [LOADED[name].judge_task for name in sorted(tasks) if name in LOADED]
         config = run_config(ours, self._judge, self._options)
         config["host"] = {"lmms_eval": sorted(tasks - set(LOADED))}
+        MADE.clear()
+        MADE.update((key, value) for key, value in config.items() if key != "tasks")
         run = self._open(sorted(tasks), config)
         try:
             records = self._run(requests, run, ours)
@@ -169,8 +171,8 @@ class ArmThinker(lmms):  # type: ignore[misc]
             records[place] = record
             request = requests[place]
             name = request.metadata["task"]
-            if name in LOADED and record.trajectory.repeat == 0:  # lmms-eval scores the first
-                OUTCOMES[name, self._doc(request)["row"]] = record
+            if name in LOADED:
+                OUTCOMES[name][self._doc(request)["row"], record.trajectory.repeat] = record
 
         def on_done(plan: Plan, trajectory: Trajectory) -> None:
             run.add_sample(plan.sample)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from datasets import Dataset
 from lmms_eval.api.task import ConfigurableMessagesTask
+from pydantic import TypeAdapter
 
 from armbench.episode import Ask, Plan, episode, judge_events
 from armbench.errors import DataError
 from armbench.images import ImageStore
-from armbench.report import position
+from armbench.report import Episode, position
 from armbench.score import Pick, Record, pick, score
 from armbench.task import BadRow, Task, orders_of, spec_from_config
 from armbench.trajectory import ModelEvent, StopEvent, Trajectory
@@ -26,8 +28,13 @@ from armbench.types import ImagePart, Reply, Sample
 LOADED: dict[str, JudgeTask] = {}
 """The judge tasks of this process by name."""
 
-OUTCOMES: dict[tuple[str, int], Record] = {}
-"""Scored episodes of `arm_thinker` in this process, by task and row."""
+OUTCOMES: dict[str, dict[tuple[int, int], Record]] = {}
+"""Scored episodes of `arm_thinker` in this process, by task; there by row and repeat."""
+
+MADE: dict[str, Any] = {}
+"""Configuration of the run that made `OUTCOMES`, but for its tasks."""
+
+_EPISODES = TypeAdapter(list[Episode])
 
 
 class JudgeTask(ConfigurableMessagesTask):
@@ -53,6 +60,9 @@ class JudgeTask(ConfigurableMessagesTask):
             _metric("calls", "mean", False),
             _metric("position_consistency", _consistency, True),
             _metric("first_position", _first_rate, False),
+            # A row of lmms-eval's log holds what its metrics are made of and nothing else of
+            # ours; this one carries what `armbench.results` needs.
+            _metric("episodes", _count, True),
         ]
         plain |= {
             "metric_list": metrics,
@@ -62,9 +72,16 @@ class JudgeTask(ConfigurableMessagesTask):
             "doc_to_target": "gold",
             "doc_to_messages": lambda doc: self._messages(doc),
             "process_results": lambda doc, results: self._process(doc, results),
+            "metadata": {**config.get("metadata", {}), "armbench": self._made()},
         }
         super().__init__(config=plain)
         LOADED[self.judge_task.name] = self
+        OUTCOMES[self.judge_task.name] = {}
+
+    def _made(self) -> dict[str, Any]:
+        """What `run.json` says of the task; lmms-eval writes it into its results file."""
+        task = self.judge_task
+        return {"spec": task.spec.model_dump(mode="json"), "data": task.data_hash()}
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None) -> None:
         """Read the task's data; one row per sample and order."""
@@ -118,9 +135,11 @@ class JudgeTask(ConfigurableMessagesTask):
         ]
 
     def _process(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
-        record = OUTCOMES.get((self.judge_task.name, doc["row"]))
-        if record is None:
-            record = _read(str(results[0]), *self.rows[doc["row"]])
+        row = doc["row"]
+        judged = OUTCOMES[self.judge_task.name]
+        records = [judged[key] for key in sorted(judged) if key[0] == row]
+        record = records[0] if records else _read(str(results[0]), *self.rows[row])
+        episodes = [Episode.of(r) for r in records] or [_as_told(record)]
         scored, sample = record.score, record.sample
         value = scored.value
         if value is None and self.judge_task.spec.unscored == "wrong":
@@ -133,7 +152,25 @@ class JudgeTask(ConfigurableMessagesTask):
             "calls": float(calls),
             "position_consistency": seen,
             "first_position": seen,
+            "episodes": {
+                "made": MADE if records else {},
+                "episodes": _EPISODES.dump_python(episodes, mode="json"),
+            },
         }
+
+
+def _as_told(record: Record) -> Episode:
+    """The episode of a model that is not ours: what it did and took is not known."""
+    return replace(
+        Episode.of(record),
+        calls=None,
+        call_errors=None,
+        turns=None,
+        input_tokens=None,
+        output_tokens=None,
+        cached_tokens=None,
+        seconds=None,
+    )
 
 
 def _read(text: str, sample: Sample, order: tuple[int, ...]) -> Record:
@@ -161,6 +198,10 @@ def _consistency(picks: Sequence[Any]) -> float:
 
 def _first_rate(picks: Sequence[Any]) -> float:
     return _or_nan(position(p and Pick(*p) for p in picks).first_rate)
+
+
+def _count(values: Sequence[dict[str, Any]]) -> int:
+    return sum(len(value["episodes"]) for value in values)
 
 
 def _or_nan(value: float | None) -> float:

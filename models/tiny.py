@@ -51,72 +51,9 @@ _SPLIT = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
-CHAT_TEMPLATE = """\
-{%- macro show(content) -%}
-  {%- if content is string -%}
-    {{- content -}}
-  {%- elif content is iterable -%}
-    {%- for part in content -%}
-      {%- if part.type in ('image', 'image_url') or 'image' in part or 'image_url' in part -%}
-        {{- '<|vision_start|><|image_pad|><|vision_end|>' -}}
-      {%- elif 'text' in part -%}
-        {{- part.text -}}
-      {%- else -%}
-        {{- raise_exception('a message part is neither text nor an image') -}}
-      {%- endif -%}
-    {%- endfor -%}
-  {%- endif -%}
-{%- endmacro -%}
-{%- set lead = messages[0].role == 'system' -%}
-{%- if lead or tools -%}
-  {{- '<|im_start|>system\\n' -}}
-  {%- if lead -%}{{- show(messages[0].content) -}}{%- endif -%}
-  {%- if tools -%}
-    {{- '\\n\\n' if lead else '' -}}
-    {{- 'You may call these functions, one JSON schema a line:\\n<tools>' -}}
-    {%- for tool in tools -%}{{- '\\n' + (tool | tojson) -}}{%- endfor -%}
-    {{- '\\n</tools>\\nWrite a call as <tool_call>\\n' -}}
-    {{- '{\"name\": function name, \"arguments\": arguments object}\\n</tool_call>' -}}
-  {%- endif -%}
-  {{- '<|im_end|>\\n' -}}
-{%- endif -%}
-{%- for message in messages -%}
-  {%- if message.role == 'system' -%}
-    {%- if not loop.first -%}
-      {{- '<|im_start|>system\\n' + show(message.content) + '<|im_end|>\\n' -}}
-    {%- endif -%}
-  {%- elif message.role == 'user' -%}
-    {{- '<|im_start|>user\\n' + show(message.content) + '<|im_end|>\\n' -}}
-  {%- elif message.role == 'assistant' -%}
-    {{- '<|im_start|>assistant\\n' + show(message.content) -}}
-    {%- for call in message.tool_calls or [] -%}
-      {%- set function = call.function or call -%}
-      {{- '' if loop.first and not message.content else '\\n' -}}
-      {{- '<tool_call>\\n{\"name\": ' + (function.name | tojson) + ', \"arguments\": ' -}}
-      {%- if function.arguments is string -%}
-        {{- function.arguments -}}
-      {%- else -%}
-        {{- function.arguments | tojson -}}
-      {%- endif -%}
-      {{- '}\\n</tool_call>' -}}
-    {%- endfor -%}
-    {{- '<|im_end|>\\n' -}}
-  {%- elif message.role == 'tool' -%}
-    {%- if loop.first or messages[loop.index0 - 1].role != 'tool' -%}
-      {{- '<|im_start|>user' -}}
-    {%- endif -%}
-    {{- '\\n<tool_response>\\n' + show(message.content) + '\\n</tool_response>' -}}
-    {%- if loop.last or messages[loop.index0 + 1].role != 'tool' -%}
-      {{- '<|im_end|>\\n' -}}
-    {%- endif -%}
-  {%- else -%}
-    {{- raise_exception('unknown role ' + message.role) -}}
-  {%- endif -%}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-  {{- '<|im_start|>assistant\\n' -}}
-{%- endif -%}
-"""
+CHAT_TEMPLATE = (
+    resources.files("armbench.models").joinpath("tiny_template.jinja").read_text("utf-8")
+)
 """Turns as ``<|im_start|>role … <|im_end|>``; tool results stand in a user turn. Append-only."""
 
 
@@ -161,6 +98,7 @@ def build_tiny(
     seed: int = 0,
     size: TinySize | None = None,
     texts: Iterable[str] | None = None,
+    phrases: Iterable[str] = (),
 ) -> Path:
     """Write a randomly initialised checkpoint that loads offline.
 
@@ -174,6 +112,7 @@ def build_tiny(
         size: How large; `TinySize` by default.
         texts: What the tokenizer learns its words from; armbench's own source
             by default, so another version of armbench has other tokens.
+        phrases: Texts that become a single token each, over and above `size.vocab`.
 
     Returns:
         `out`.
@@ -186,7 +125,8 @@ def build_tiny(
         raise ConfigError(f"unknown model family {family!r}; known: {known}")
     size = size or TinySize()
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer(package_texts() if texts is None else texts, size.vocab)
+    learn = package_texts() if texts is None else texts
+    tokenizer = train_tokenizer(learn, size.vocab, phrases)
     ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
     config = _model_config(family, size, ids, tokenizer.get_vocab_size())
     _write(out / "config.json", config)
@@ -214,12 +154,15 @@ def package_texts() -> Iterator[str]:
                 yield file.read_text(encoding="utf-8")
 
 
-def train_tokenizer(texts: Iterable[str], vocab: int) -> Any:
+def train_tokenizer(texts: Iterable[str], vocab: int, phrases: Iterable[str] = ()) -> Any:
     """Train a byte-level BPE with the Qwen control tokens at the end of its ids.
 
     Args:
         texts: What to learn from.
-        vocab: Tokens at most, all included.
+        vocab: Tokens at most, all but `phrases` included.
+        phrases: Texts that become a single token each. A small model reads hundreds of tokens
+            of fixed instructions at each request; as a few tokens of their own they cost
+            nothing, and the text stays what every other judge is shown.
 
     Returns:
         A `tokenizers.Tokenizer`.
@@ -251,7 +194,8 @@ def train_tokenizer(texts: Iterable[str], vocab: int) -> Any:
     )
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in SPECIAL])
-    tokenizer.add_tokens([AddedToken(t, normalized=False, special=False) for t in MARKS])
+    plain = [*MARKS, *phrases]
+    tokenizer.add_tokens([AddedToken(t, normalized=False, special=False) for t in plain])
     return tokenizer
 
 

@@ -1,0 +1,167 @@
+"""Demonstrations for the bundled benchmark: a teacher that knows the evidence.
+
+The teacher is a back-end: it plays the items of `armbench.tasks.mini`'s training generator
+through the ordinary loop, with the real tools, so that what a student learns from is what it
+will see. It reads where the evidence is from the item; whether that settles the item it reads
+from the results, as the student has to.
+
+A share of the episodes is judged without a call, from what the question shows. A student of
+both calls only part of the time, which is what reinforcement learning needs to start from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from armbench.tasks.mini.scenes import FAMILIES
+from armbench.types import Reply, Sample, Usage, derive_seed
+
+if TYPE_CHECKING:
+    from armbench.episode import Ask
+
+__all__ = ["Teacher"]
+
+_WIDE, _HIGH = 40, 54
+"""The box that is zoomed into, in thousandths: small enough to be shown enlarged."""
+_CHECKED = re.compile(r"Check result: (True|False)")
+
+
+class Teacher:
+    """Plays items whose evidence it is told.
+
+    Args:
+        samples: The items by id; their ``meta.evidence`` is what `armbench.tasks.mini` writes.
+        direct: Share of the episodes without a call, 0 to 1, drawn by the episode's seed.
+    """
+
+    name = "teacher"
+
+    def __init__(self, samples: Mapping[str, Sample], direct: float) -> None:
+        self._samples, self._direct = samples, direct
+
+    def generate_batch(self, asks: Sequence[Ask]) -> list[Reply]:
+        """A turn for each request."""
+        return [self._reply(ask) for ask in asks]
+
+    def _reply(self, ask: Ask) -> Reply:
+        sample = self._samples[ask.shown.sample_id]
+        source = Random(derive_seed(0, "teacher", sample.task, sample.id, *ask.shown.candidates))
+        results = [
+            "".join(part.text for part in message.parts if part.type == "text")
+            for message in ask.messages
+            if message.role == "tool"
+        ]
+        plain = not ask.shown.tools or source.random() < self._direct
+        text = _direct(sample, ask) if plain else _STEPS[_kind(sample)](sample, ask, results)
+        return Reply(text=text, usage=Usage(output_tokens=len(text.split())))
+
+
+def _kind(sample: Sample) -> str:
+    evidence = sample.meta["evidence"]
+    return next(kind for kind in ("region", "pages", "checks") if kind in evidence)
+
+
+def _direct(sample: Sample, ask: Ask) -> str:
+    return _verdict("I judge by what I see.", _right(sample, ask))
+
+
+def _right(sample: Sample, ask: Ask) -> Any:
+    """The right verdict in shown order."""
+    if sample.mode != "pair":
+        return sample.gold
+    return ask.shown.candidates.index(sample.candidates[int(sample.gold or 1) - 1]) + 1
+
+
+def _verdict(thought: str, verdict: Any) -> str:
+    if isinstance(verdict, bool):
+        says = f"Overall Judgment: {verdict}"
+    elif isinstance(verdict, int):
+        says = f"Overall Judgment: Answer {verdict} is better"
+    else:
+        says = f"Rating: {verdict:g}"
+    return f"<think>{thought}</think>\n<answer>{says}</answer>"
+
+
+def _call(thought: str, name: str, **arguments: Any) -> str:
+    body = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
+    return f"<think>{thought}</think>\n<tool_call>\n{body}\n</tool_call>"
+
+
+def _look(sample: Sample, ask: Ask, results: list[str]) -> str:
+    """Zoom in on the detail, name it, name what each answer says, compare."""
+    evidence = sample.meta["evidence"]
+    if not results:
+        x1, y1, x2, y2 = evidence["region"]
+        box = [*_around((x1 + x2) // 2, _WIDE), *_around((y1 + y2) // 2, _HIGH)]
+        box = [box[0], box[2], box[1], box[3]]
+        name = next(iter(ask.shown.images))
+        return _call("I look closer.", "image_zoom_in_tool", image=name, bbox_2d=box)
+    value = evidence["value"]
+    claims = [_claimed(answer, sample.category) for answer in ask.shown.candidates]
+    return _verdict(_compared(f"I see {value}.", claims), _right(sample, ask))
+
+
+def _around(middle: int, size: int) -> tuple[int, int]:
+    low = min(max(0, middle - size // 2), 1000 - size)
+    return low, low + size
+
+
+_CLAIMS = {
+    family.name: re.compile(
+        re.escape(family.claim).replace(r"\{where\}", ".*?").replace(r"\{v\}", r"(?P<value>.+?)")
+    )
+    for family in FAMILIES
+}
+
+
+def _claimed(answer: str, category: str) -> str:
+    found = _CLAIMS[category].match(answer)
+    return found["value"] if found else answer
+
+
+def _compared(seen: str, claims: Sequence[str]) -> str:
+    says = " ".join(f"Answer {n} says {claim}." for n, claim in enumerate(claims, 1))
+    return f"{seen} {says}"
+
+
+def _read(sample: Sample, ask: Ask, results: list[str]) -> str:
+    """Look the question up, say what the pages give, compare."""
+    evidence = sample.meta["evidence"]
+    if not results:
+        query = evidence["query"]
+        document = ask.shown.documents[0]
+        return _call("I look it up.", "doc_page_retrieval_by_query", filename=document, query=query)
+    value = str(evidence["value"])
+    read = re.search(rf"(?<![\w.,]){re.escape(value)}(?![\w]|[.,]\d)", results[0])
+    seen = f"I read {value}." if read else "It is not in the text."
+    return _verdict(_compared(seen, ask.shown.candidates), _right(sample, ask))
+
+
+def _check(sample: Sample, ask: Ask, results: list[str]) -> str:
+    """Run the checker of each instruction in turn, then count."""
+    checks = sample.meta["evidence"]["checks"]
+    if len(results) < len(checks):
+        check = checks[len(results)]
+        thought = f"I check instruction {len(results) + 1}."
+        return _call(thought, check["tool"], response="text_0", **check["arguments"])
+    kept = [_outcome(result) for result in results]
+    told = "Kept: " + ", ".join("yes" if one else "no" for one in kept) + "."
+    told += f" {sum(kept)} of {len(kept)}."
+    verdict = all(kept) if sample.mode == "single" else float(sum(kept))
+    return _verdict(told, verdict)
+
+
+def _outcome(result: str) -> bool:
+    found = _CHECKED.search(result)
+    return found is not None and found[1] == "True"
+
+
+_STEPS: dict[str, Callable[[Sample, Ask, list[str]], str]] = {
+    "region": _look,
+    "pages": _read,
+    "checks": _check,
+}
