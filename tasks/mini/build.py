@@ -30,8 +30,10 @@ Manifest = dict[str, Any]
 Report = Callable[[str, int, int], None]
 """Called with a label, items done and items in all."""
 
+FINE = "fine_grained_perception"
+
 TRACKS: dict[str, Callable[[int, int], Iterator[Item]]] = {
-    "fine_grained_perception": scenes.items,
+    FINE: scenes.items,
     "multimodal_long_document": reports.items,
     "multimodal_instruction_following": texts.items,
 }
@@ -40,7 +42,13 @@ TRACKS: dict[str, Callable[[int, int], Iterator[Item]]] = {
 MANIFEST = "manifest.json"
 
 
-def build(out: Path, seed: int, per_track: int, progress: Report | None = None) -> Manifest:
+def build(
+    out: Path,
+    seed: int,
+    per_track: int,
+    progress: Report | None = None,
+    per_image: tuple[int, ...] = scenes.PER_IMAGE,
+) -> Manifest:
     """Write all tracks and their files to a folder.
 
     Args:
@@ -48,6 +56,7 @@ def build(out: Path, seed: int, per_track: int, progress: Report | None = None) 
         seed: Decides everything; `EVAL_SEED` is for evaluation only.
         per_track: Items of each track.
         progress: Told about every item.
+        per_image: Questions per picture, in turns; more of them for training data.
 
     Returns:
         The manifest, which is also written to ``manifest.json``.
@@ -59,7 +68,10 @@ def build(out: Path, seed: int, per_track: int, progress: Report | None = None) 
     files: dict[str, dict[str, Any]] = {}
     counts = {}
     for track in TRACKS:
-        made = _write_track(out, track, seed, per_track, files, progress)
+        items = TRACKS[track](seed, per_track)
+        if track == FINE:
+            items = scenes.items(seed, per_track, per_image)
+        made = _write_track(out, track, items, per_track, files, progress)
         counts[track] = _counts(made)
     manifest = {
         "name": "armbench_mini",
@@ -78,14 +90,14 @@ def build(out: Path, seed: int, per_track: int, progress: Report | None = None) 
 def _write_track(
     out: Path,
     track: str,
-    seed: int,
+    items: Iterator[Item],
     per_track: int,
     files: dict[str, dict[str, Any]],
     progress: Report | None,
 ) -> list[Item]:
     """Write a track's rows and the files they need, noting each in `files`."""
     made = []
-    for item in TRACKS[track](seed, per_track):
+    for item in items:
         for asset in item.assets:
             if asset.path not in files:
                 files[asset.path] = _write_asset(out, asset)
