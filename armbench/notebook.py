@@ -13,6 +13,7 @@ from armbench.types import Part, TextPart
 
 _MOST = 4000
 """Characters of one text that are shown; a notebook keeps its output in its file."""
+_MOST_OF_NAME = 200
 
 # Colours that can be read on light and dark notebooks alike.
 _TONES = {"correct": "#1a7f37", "wrong": "#cf222e"} | dict.fromkeys(UNSCORED, "#9a6700")
@@ -48,6 +49,7 @@ def to_html(trajectory: Trajectory) -> str:
 def _head(t: Trajectory) -> str:
     order = ", ".join(str(n + 1) for n in t.order)
     facts = [t.task, f"order {order}" if len(t.order) > 1 else "", f"repeat {t.repeat}", t.model]
+    facts_shown = " · ".join(_name(fact) for fact in facts if fact)
     judgement = t.judgement
     verdict = judgement.detail or judgement.parse
     if judgement.verdict is not None:
@@ -57,8 +59,7 @@ def _head(t: Trajectory) -> str:
         for score in t.scores
     )
     return (
-        f"<p><b>{_inline(t.sample_id)}</b>{counted}<br>"
-        f"{_inline(' · '.join(filter(None, facts)))}<br>verdict: {_inline(verdict)}</p>"
+        f"<p><b>{_name(t.sample_id)}</b>{counted}<br>{facts_shown}<br>verdict: {_name(verdict)}</p>"
     )
 
 
@@ -91,7 +92,7 @@ def _said(event: ModelEvent, span: tuple[int, int] | None) -> Iterator[str]:
 
 
 def _step(title: str, *blocks: str) -> str:
-    return f'<div style="{_STEP}"><small><b>{_inline(title)}</b></small>{"".join(blocks)}</div>'
+    return f'<div style="{_STEP}"><small><b>{_name(title)}</b></small>{"".join(blocks)}</div>'
 
 
 def _titled(title: str, block: str) -> str:
@@ -121,9 +122,13 @@ def _block(html: str, style: str) -> str:
     return f'<div style="{_TEXT};{style}">{html}</div>'
 
 
-def _short(text: str) -> str:
-    more = len(text) - _MOST
-    return _inline(text if more <= 0 else f"{text[:_MOST]} [… {more} more characters]")
+def _name(text: str) -> str:
+    return _short(text, _MOST_OF_NAME)
+
+
+def _short(text: str, most: int = _MOST) -> str:
+    more = len(text) - most
+    return _inline(text if more <= 0 else f"{text[:most]} [… {more} more characters]")
 
 
 def _inline(text: str) -> str:

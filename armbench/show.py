@@ -123,14 +123,15 @@ def _event(
         brought = sight_words(sight, evidence) if sight else ""
         error = f" (error: {event.result.error.kind})" if event.result.error else ""
         title = _text(f"tool {event.call.name}{error}")
-        blocks = [_call(event), _parts(event.result.parts)]
-        words = "; ".join(filter(None, [brought, waited.strip("; ")]))
-        below = _text(words) if words else None
+        # Inside the frame: a line on its edge is cut to the terminal's width.
+        seen_here = [_text(brought, "cyan")] if brought else []
+        blocks = [_call(event), _parts(event.result.parts), *seen_here]
+        below = _text(waited.strip("; ")) if waited else None
         yield Panel(Group(*blocks), title=title, title_align="left", subtitle=below)
     elif isinstance(event, NoteEvent):
         yield Panel(_text(event.text), title=_text(f"note: {event.reason}"), title_align="left")
     elif isinstance(event, StopEvent):
-        yield _text(f"stop: {event.reason} {event.detail}")
+        yield _text(f"stop: {event.reason} {event.detail}".rstrip())
 
 
 def _said(t: Trajectory, index: int, event: ModelEvent) -> Text:

@@ -163,7 +163,8 @@ def _head(run: RunDir, episodes: list[Episode]) -> dict[str, Any]:
     rows = [row for group in bad.values() for row in group]
     head = read_json(run.path / "run.json")
     return {
-        "name": run.path.resolve().name,
+        # A folder's name need not be text.
+        "name": run.path.resolve().name.encode("utf-8", "replace").decode(),
         "judge": who(run, episodes[0].model),
         "model": episodes[0].model,
         "config": run.config(),

@@ -44,7 +44,7 @@ function episodeHead(row, views) {
       state.compare ? null : outcome(row.counted),
       row.flipped ? tag("⇄ orders disagree", "flipped") : null),
     el("p", { class: "facts" },
-      foreign(view.listed.task), foreign(view.listed.category || "no category"), foreign(view.listed.format),
+      foreign(view.listed.task), ...[...new Set([view.listed.category, view.listed.format])].filter(Boolean).map((words) => foreign(words)),
       RUNS.length > 1 && !state.compare ? el("span", {}, `run ${letter(row.run)}: `, foreign(RUNS[row.run].model)) : null),
     siblingTabs(row),
     verdictLine(views));
@@ -58,7 +58,7 @@ function compareControls() {
   const toggle = el("button", {
     type: "button", class: "plain", "aria-pressed": String(state.compare), title: "Compare (c)",
     onclick: () => go({ compare: !state.compare }),
-  }, state.compare ? "Single" : "Compare");
+  }, "Compare");
   if (RUNS.length < 3) return toggle;
   const options = RUNS.map((head, run) => run).filter((run) => run !== state.run).map((run) =>
     el("option", { value: run, selected: run === state.with }, `with ${letter(run)} ${plainWords(RUNS[run].model)}`));

@@ -6,7 +6,7 @@ function makeFilters() {
   filters.search = el("input", {
     type: "search",
     id: "search",
-    placeholder: "Search questions, answers, judge's text",
+    placeholder: "Search all text",
     "aria-label": "Search questions, answers and the judge's text",
     autocomplete: "off",
     spellcheck: "false",
@@ -102,7 +102,7 @@ function selects() {
   const wanted = [
     ["task", "Task", rows.map((row) => ITEMS[row.item].task)],
     ["category", "Category", rows.filter(inTask).map((row) => ITEMS[row.item].category)],
-    ["tool", "Tool used", rows.flatMap((row) => row.tools)],
+    ["tool", "Tool", rows.flatMap((row) => row.tools)],
   ];
   const made = wanted.map(([name, title, values]) => select(name, title, values)).filter(Boolean);
   return made.length ? el("div", { class: "selects" }, ...made) : null;
@@ -126,13 +126,14 @@ function select(name, title, values) {
   return el("select", {
     "aria-label": title, "data-filter": name, onchange: change,
     class: state[name] ? "on" : "",
-  }, el("option", { value: "" }, `${title}: any`), ...options);
+  }, el("option", { value: "" }, `Any ${title.toLowerCase()}`), ...options);
 }
 
 /** Foreign text where no element can stand. */
 function plainWords(text) {
-  const nodes = foreignNodes(String(text).slice(0, 80));
-  return nodes.map((node) => node.textContent).join("");
+  const whole = String(text);
+  const nodes = foreignNodes(whole.slice(0, cutAt(whole, 80)));
+  return nodes.map((node) => node.textContent).join("") + (whole.length > 80 ? "…" : "");
 }
 
 /** Filter the list anew; free text first waits until every episode has been read. */

@@ -69,12 +69,14 @@ function evidenceLine(view) {
   return null;
 }
 
+const MISSED = [" no crop was taken", " the one crop does not hold the region"];
+
 function regionLine(view) {
   const crops = calls(view).filter(({ event }) => event.sight && event.sight.coverage !== undefined);
   const hits = crops.filter(({ event }) => event.sight.hit).map(({ number }) => number);
   const words = hits.length
     ? [tag("✓ hit", "good"), " the region was shown by ", ...callLinks(view, hits)]
-    : [tag("✗ missed", "bad"), crops.length ? ` none of ${crops.length} crops holds the region` : " no crop was taken"];
+    : [tag("✗ missed", "bad"), MISSED[crops.length] || ` none of ${crops.length} crops holds the region`];
   return el("p", { class: "evidence-line" }, label("Evidence"), el("span", { class: "key" }, "region on the picture"), ...words);
 }
 
@@ -120,11 +122,10 @@ function candidatesCard(views) {
       if (theirs && theirs.chosen) marks.push(choiceTag(other, views.length > 1));
     }
     const single = view.episode.candidates.length === 1;
-    const title = single ? "Answer" : `Answer ${candidate.shown}`;
     const place = single ? "text_0" : `no. ${candidate.number} in the data set · text_${n}`;
     const kind = `${candidate.gold ? "is-gold" : ""} ${marks.length > (candidate.gold ? 1 : 0) ? "is-chosen" : ""}`;
     return el("article", { class: `candidate ${kind}` },
-      el("header", {}, el("h4", {}, title), el("span", { class: "marks" }, ...marks), el("span", { class: "quiet" }, place)),
+      el("header", {}, single ? null : el("h4", {}, `Answer ${candidate.shown}`), marks.length ? el("span", { class: "marks" }, ...marks) : null, el("span", { class: "quiet" }, place)),
       textBlock(candidate.text, 4000));
   });
   const title = cards.length > 1 ? "Answers, in the order shown" : "Answer";

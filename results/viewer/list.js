@@ -67,7 +67,8 @@ function rowNode(row, at) {
 
 function saidNodes(row) {
   const said = row.said === "" ? "no verdict" : row.said;
-  return row.gold === "" ? [said] : [said, el("span", { class: "quiet" }, ` / gold ${row.gold}`)];
+  if (row.gold === "" || row.counted === "correct") return [said]; // its sign says the rest
+  return [said, el("span", { class: "quiet" }, ` / gold ${row.gold}`)];
 }
 
 /** Order and repeat of an episode, as short as it goes. */

@@ -73,7 +73,7 @@ onchange = render;
 addEventListener("unhandledrejection", confess);
 addEventListener("hashchange", arrive);
 addEventListener("keydown", onKey);
-state = readState();
+state = readState(location.hash);
 render(null).then(() => {
   document.documentElement.dataset.ready = "1";
 });

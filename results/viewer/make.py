@@ -16,6 +16,7 @@ from armbench.results.page import inert_json, page
 from armbench.results.viewer.book import Book, read_book
 from armbench.results.viewer.choose import SEED, Choice, blocks, choose, encoded
 from armbench.results.viewer.thumbnails import LONG_SIDE, PIXELS, Thumbnail
+from armbench.story import visible
 
 _BLOCK = 250_000
 _STYLES = ("base.css", "layout.css", "episode.css")
@@ -100,7 +101,7 @@ _BODY = '<div id="app"></div><noscript>This page needs its own script.</noscript
 
 
 def _title(book: Book) -> str:
-    return " · ".join(head["name"] for head in book.heads) + " · armbench"
+    return " · ".join(visible(head["name"]) for head in book.heads) + " · armbench"
 
 
 def _code() -> tuple[str, str]:

@@ -19,8 +19,8 @@ function leftOut() {
   const kinds = Object.values(problems);
   const missing = kinds.filter((kind) => kind === "missing").length;
   const broken = kinds.length - missing;
-  if (missing) lines.push(el("p", {}, el("b", {}, `${count(missing)} picture files are missing`), " from the run directory; a placeholder stands for each."));
-  if (broken) lines.push(el("p", {}, el("b", {}, `${count(broken)} pictures cannot be decoded`), "; a placeholder stands for each."));
+  if (missing) lines.push(el("p", {}, el("b", {}, missing === 1 ? "1 picture file is missing" : `${count(missing)} picture files are missing`), " from the run directory; a placeholder stands for each."));
+  if (broken) lines.push(el("p", {}, el("b", {}, `${broken === 1 ? "1 picture" : `${count(broken)} pictures`} cannot be decoded`), "; a placeholder stands for each."));
   const size = `Pictures are thumbnails of at most ${(pictures.pixels / 1e6).toFixed(2)} megapixels and ${count(pictures.longSide)} pixels a side.`;
   return el("div", { class: `notice ${lines.length ? "warn" : ""}` }, ...lines, el("p", { class: "quiet" }, size));
 }

@@ -145,7 +145,7 @@ def _event(
 
 def _sight(sight: Sight, event: ToolEvent) -> dict[str, Any]:
     """What a call brought; ``on`` and ``cut`` are the very picture that was cut and where."""
-    told = {
+    told: dict[str, Any] = {
         "picture": sight.picture,
         "box": sight.box,
         "iou": sight.iou,

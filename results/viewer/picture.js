@@ -68,6 +68,7 @@ function frameOf(part, tallest) {
   frame.style.aspectRatio = String(ratio);
   const widest = Math.min(Math.round(tallest * ratio), Math.max(160, part.w || 0));
   frame.style.width = `min(100%, ${widest}px)`;
+  Object.assign(frame.dataset, { ratio, widest });
   const url = pictureUrl(part.sha);
   if (url === null) {
     const why = PAGE.problems[part.sha] === "broken" ? "picture cannot be decoded" : "picture file is missing";
@@ -88,6 +89,7 @@ function drawBoxes(frame, boxes, region, ties) {
     const words = el("span", { class: "box-tag evidence", title: "The item's evidence" }, "evidence");
     frame.append(placed(words, region, "below"));
   }
+  const taken = [];
   for (const mark of boxes) {
     const lines = outline(mark.box, "cut");
     layer.append(...lines);
@@ -96,6 +98,7 @@ function drawBoxes(frame, boxes, region, ties) {
       onclick: mark.jump,
     }, mark.words);
     frame.append(placed(label, mark.box, "above"));
+    stepAside(label, mark.box, taken, frame);
     if (ties) [label, ...lines].forEach((node) => ties.add(mark.call, node));
     if (ties && mark.home) ties.place(mark.call, "box", label);
   }
@@ -116,6 +119,19 @@ function placed(node, [x1, y1, x2, y2], side) {
   node.style.top = `${(side === "above" ? y1 : y2) / 10}%`;
   node.classList.add(side === "above" ? (inside ? "within-top" : "above") : (inside ? "within-low" : "below"));
   return node;
+}
+
+/** Numbers that would stand on one another stand side by side; sizes are in pixels. */
+function stepAside(label, [x1, y1, x2], taken, { dataset }) {
+  const width = Math.min(dataset.widest, innerWidth - 60); // a phone shows it smaller
+  const side = label.style.right ? "Right" : "Left";
+  const from = ((side === "Right" ? 1000 - x2 : x1) / 1000) * width;
+  const top = ((y1 / 1000) * width) / dataset.ratio + (label.classList.contains("above") ? -18 : 2);
+  let x = from;
+  const near = (other) => other.side === side && Math.abs(other.x - x) < 24 && Math.abs(other.top - top) < 20;
+  for (let other = taken.find(near); other; other = taken.find(near)) x = other.x + 24;
+  if (x > from) label.style[`margin${side}`] = `${Math.round(x - from)}px`;
+  taken.push({ side, x, top });
 }
 
 /** A box on the original as it lies on a crop of it; null if it is outside. */

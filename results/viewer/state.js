@@ -8,8 +8,8 @@ const FILTERS = ["show", "flipped", "differ", "task", "category", "tool", "q"];
 let state = { ...EMPTY };
 let onchange = () => {};
 
-function readState() {
-  const given = new URLSearchParams(location.hash.slice(1));
+function readState(hash) {
+  const given = new URLSearchParams(hash.slice(1));
   const read = { ...EMPTY };
   for (const name of ["e", "view", "show", "task", "category", "tool", "q"]) {
     read[name] = given.get(name) || "";
@@ -44,15 +44,24 @@ function link(change) {
 /** Go there; `replace` leaves no trace for the way back. */
 function go(change, replace = false) {
   const hash = link(change);
-  if (hash === (location.hash || "#")) return;
-  if (replace) history.replaceState(null, "", hash);
-  else history.pushState(null, "", hash);
-  arrive();
+  if (hash === hashOf(state)) return;
+  try {
+    if (replace) history.replaceState(null, "", hash);
+    else history.pushState(null, "", hash);
+  } catch {
+    // Browsers limit how often the address may change, by an error or in silence: who holds
+    // a key down is shown the next episode all the same, and the address follows later.
+  }
+  enter(hash);
 }
 
 function arrive() {
+  enter(location.hash);
+}
+
+function enter(hash) {
   const before = state;
-  state = readState();
+  state = readState(hash);
   onchange(before);
 }
 

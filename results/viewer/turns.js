@@ -108,7 +108,7 @@ function resultNode(view, event, number) {
   const pictures = event.parts.filter((part) => part.sha).map((part) => resultPicture(view, event, part, number));
   return el("div", { class: "result" }, label("result"), pagesRow(view, event), ...pictures, ...words,
     event.error && !words.length ? textBlock(event.error.message) : null,
-    details("result, for analysis", () => [jsonBlock(event.meta)], { class: "as-written" }));
+    details("data of the result", () => [jsonBlock(event.meta)], { class: "as-written" }));
 }
 
 function pagesRow(view, event) {
@@ -118,7 +118,8 @@ function pagesRow(view, event) {
   const chips = pages.map((page) => pageChip(page, wanted.includes(page)));
   const hits = pages.filter((page) => wanted.includes(page)).length;
   const verdict = wanted.length ? (hits ? tag(`✓ hit: ${hits} of ${wanted.length} evidence pages`, "good") : tag("✗ miss: no evidence page", "bad")) : null;
-  return el("p", { class: "pages-row" }, ...chips, verdict);
+  const row = pages.length > 1 && event.parts.some((part) => part.sha);
+  return el("p", { class: "pages-row" }, row ? label("left to right") : null, ...chips, verdict);
 }
 
 /** What a call showed; a crop stands beside the picture it was cut from. */
@@ -129,7 +130,7 @@ function resultPicture(view, event, part, number) {
   const inner = calls(view)
     .filter(({ event: other }) => other.sight && other.sight.on === part.name && other.sight.cut)
     .map(({ event: other, number: n }) => mark(view, n, other.sight.cut, false));
-  const shown = picture(part, { boxes: inner, region, ties: view.ties, tallest: sight.pages ? 520 : 380 });
+  const shown = picture(part, { boxes: inner, region, ties: view.ties, tallest: sight.box ? 380 : 520 });
   const source = sight.box ? locator(view, sight, number) : null;
   return source ? el("div", { class: "cut-row" }, source, shown) : shown;
 }

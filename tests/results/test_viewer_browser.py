@@ -82,6 +82,18 @@ def test_keys_walk_the_filtered_list_and_the_way_back_works(mixed, chromium):
         assert "40 of 81" in seen.text(".status")
 
 
+@pytest.mark.parametrize("limit", ["() => {}", "() => { throw new Error('too often'); }"])
+def test_walking_goes_on_when_the_browser_will_not_change_the_address(mixed, chromium, limit):
+    """Browsers allow some hundred changes in ten seconds; a key held down makes more."""
+    with visit(chromium, mixed, "category=even") as seen:
+        seen.page.click(".row >> nth=0")
+        seen.page.wait_for_selector("main h2 >> text=item-00")
+        seen.page.evaluate(f"() => {{ history.replaceState = {limit}; }}")
+        for _ in range(4):
+            seen.page.keyboard.press("j")
+        seen.page.wait_for_selector("main h2 >> text=item-04")
+
+
 def test_a_link_opens_its_episode_in_the_right_run(mixed, chromium):
     _, trajectory = judged(make_sample("", id="item-07"), 1, order=(1, 0))
     with visit(chromium, mixed, f"e={name(trajectory)}&run=1") as seen:
@@ -146,6 +158,24 @@ def test_a_zoom_box_lies_where_the_log_says_and_leads_to_its_crop_and_back(mixed
         assert seen.count("rect.cut.box.lit") == 1
 
 
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("corner", [[0, 0], [600, 500]])
+def test_numbers_of_boxes_at_one_place_stand_side_by_side(pages, chromium, width, corner):
+    store = ImageStore()
+    x, y = corner
+    boxes = [[x, y, 950, 950], [x, y, 950, 950], [x + 10, y + 10, 950, 900]]
+    episode = zoom_episode(store, boxes=boxes)
+    file = pages(f"corner-{x}", lambda parent: [write_run(parent, [episode], f"at-{x}", store)])
+    with visit(chromium, file, f"e={name(episode[1])}", width=width) as seen:
+        numbers = seen.page.locator(".pictures .box-tag.cut")
+        assert numbers.all_inner_texts() == ["1", "2", "3"]
+        spots = [numbers.nth(n).bounding_box() for n in range(3)]
+        for n, one in enumerate(spots):
+            for other in spots[:n]:
+                beside = abs(one["x"] - other["x"]) >= min(one["width"], other["width"])
+                assert beside or abs(one["y"] - other["y"]) >= one["height"]
+
+
 def edges(page: Any, selector: str) -> list[float]:
     """Left, top, right, bottom of a rectangle without its stroke, in pixels of the window."""
     found: list[float] = page.locator(selector).first.evaluate(
@@ -191,7 +221,7 @@ def test_pages_of_a_document_are_marked_as_evidence_or_not(pages, chromium):
             "Evidence p. 4 ✓ evidence shown by call 1 p. 7 ✗ evidence never shown".split()
         )
         first, second = (f".step.tool >> nth={n} >> .pages-row" for n in (0, 1))
-        assert seen.text(first).split("\n")[0].startswith("p. 4 ✓ evidence")
+        assert seen.text(first).split("\n")[:2] == ["left to right", "p. 4 ✓ evidence"]
         assert "hit: 1 of 2 evidence pages" in seen.text(first)
         assert "miss: no evidence page" in seen.text(second)
         assert seen.count(".result img") == 2

@@ -76,8 +76,13 @@ def judged(sample: Sample, verdict: Any, **fields: Any) -> tuple[Sample, Traject
     return sample, make_trajectory(sample, verdict, events=(turn,), **fields)
 
 
-def zoom_episode(store: ImageStore, verdict: int = 1) -> tuple[Sample, Trajectory]:
-    """A crop, a crop of that crop, words after a call, a call that fails, a verdict."""
+def zoom_episode(
+    store: ImageStore, verdict: int = 1, boxes: Sequence[list[int]] = ()
+) -> tuple[Sample, Trajectory]:
+    """A crop, a crop of that crop, words after a call, a call that fails, a verdict.
+
+    With `boxes`, these are cut from the picture instead.
+    """
     photo = Image.radial_gradient("L").resize((400, 300)).convert("RGB")
     ref = store.add_image(photo)
     sample = make_sample(
@@ -91,6 +96,9 @@ def zoom_episode(store: ImageStore, verdict: int = 1) -> tuple[Sample, Trajector
         call("image_zoom_in_tool", image="observation_7", bbox_2d=INNER),
         answer(verdict, "the corner shows it"),
     ]
+    if boxes:
+        crops = (call("image_zoom_in_tool", image="original_image", bbox_2d=b) for b in boxes)
+        replies = [*crops, answer(verdict)]
     plan = make_plan(ZOOM, sample=sample, store=store, order=(0, 1))
     return sample, run_episode(plan, replies)
 
