@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -320,7 +320,7 @@ def rescore(path: Path, policy: UnscoredPolicy | None = None) -> Outcome:
         ConfigError: If `path` is no run directory, or holds no episode.
     """
     run = RunDir(path)
-    return summarize(run, map(Episode.of, read_records(run)), policy)
+    return summarize(run, read_episodes(run), policy)
 
 
 def summarize(
@@ -374,6 +374,14 @@ def read_records(run: RunDir) -> Iterator[Record]:
         trajectory = trajectory.model_copy(update={"judgement": judgement})
         scored = score(trajectory, sample)
         yield Record(sample, trajectory.model_copy(update={"scores": (scored,)}), scored)
+
+
+def read_episodes(run: RunDir) -> Iterator[Episode]:
+    """The episodes of a run, reduced; what an imported run does not know is None."""
+    nothing: dict[str, Any] = dict.fromkeys(run.config().get("imported", {}).get("unknown", []))
+    for record in read_records(run):
+        reduced = Episode.of(record)
+        yield replace(reduced, **nothing) if nothing else reduced
 
 
 def policies(run: RunDir) -> dict[str, UnscoredPolicy]:

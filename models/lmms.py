@@ -172,7 +172,8 @@ class ArmThinker(lmms):  # type: ignore[misc]
             request = requests[place]
             name = request.metadata["task"]
             if name in LOADED:
-                OUTCOMES[name][self._doc(request)["row"], record.trajectory.repeat] = record
+                repeats = OUTCOMES[name].setdefault(self._doc(request)["row"], {})
+                repeats[record.trajectory.repeat] = record
 
         def on_done(plan: Plan, trajectory: Trajectory) -> None:
             run.add_sample(plan.sample)

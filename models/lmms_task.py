@@ -28,8 +28,8 @@ from armbench.types import ImagePart, Reply, Sample
 LOADED: dict[str, JudgeTask] = {}
 """The judge tasks of this process by name."""
 
-OUTCOMES: dict[str, dict[tuple[int, int], Record]] = {}
-"""Scored episodes of `arm_thinker` in this process, by task; there by row and repeat."""
+OUTCOMES: dict[str, dict[int, dict[int, Record]]] = {}
+"""Scored episodes of `arm_thinker` in this process, by task, row and repeat."""
 
 MADE: dict[str, Any] = {}
 """Configuration of the run that made `OUTCOMES`, but for its tasks."""
@@ -136,8 +136,8 @@ class JudgeTask(ConfigurableMessagesTask):
 
     def _process(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         row = doc["row"]
-        judged = OUTCOMES[self.judge_task.name]
-        records = [judged[key] for key in sorted(judged) if key[0] == row]
+        judged = OUTCOMES[self.judge_task.name].get(row, {})
+        records = [judged[repeat] for repeat in sorted(judged)]
         record = records[0] if records else _read(str(results[0]), *self.rows[row])
         episodes = [Episode.of(r) for r in records] or [_as_told(record)]
         scored, sample = record.score, record.sample

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -147,9 +147,9 @@ def costs(frames: Frames) -> Section:
     }
     groups = {"all": episodes, **dict(iter(episodes.groupby("counted_as")))}
     rows = [
-        [label, word(float(episodes[name].sum()))]
-        + [float(episodes[name].quantile(q)) for q in _QUANTILES]
-        + [float(group[name].mean()) for group in groups.values()]
+        [label, word(_sum(episodes[name]))]
+        + [_known(episodes[name].quantile(q)) for q in _QUANTILES]
+        + [_known(group[name].mean()) for group in groups.values()]
         for label, name in columns.items()
     ]
     head = ["per episode", "total", *(f"p{round(100 * q)}" for q in _QUANTILES)]
@@ -163,9 +163,10 @@ def costs(frames: Frames) -> Section:
     parts = {
         label.removeprefix("… "): tuple(float(group[name].mean()) for group in groups.values())
         for label, name in columns.items()
-        if name in waits
+        if name in waits and episodes[name].notna().any()
     }
-    return Section("costs", block, Bars("mean seconds per episode", tuple(groups), parts))
+    bars = Bars("mean seconds per episode", tuple(groups), parts)
+    return Section("costs", block, bars if parts else None)
 
 
 def costs_by_turn(frames: Frames) -> Section:
@@ -178,9 +179,14 @@ def costs_by_turn(frames: Frames) -> Section:
     ]  # fmt: skip
     head = ["turn", "times", "seconds", "mean s", "mean prompt tokens", "mean generated tokens"]
     block = table("Time and tokens by turn", head, rows)
-    tokens = {"generated tokens": tuple(float(row[5]) for row in rows)}
-    bars = Bars("mean generated tokens", tuple(str(row[0]) for row in rows), tokens)
-    return Section("costs_by_turn", block, bars if rows else None)
+    tokens = tuple(float(row[5]) for row in rows if not pd.isna(row[5]))
+    turns = tuple(str(row[0]) for row in rows)
+    bars = Bars("mean generated tokens", turns, {"generated tokens": tokens})
+    return Section("costs_by_turn", block, bars if rows and len(tokens) == len(rows) else None)
+
+
+def _known(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
 
 
 def _sum(values: pd.Series) -> float | None:  # type: ignore[type-arg]

@@ -52,7 +52,7 @@ def _text(block: Block, width: int) -> str:
         [plain(cell) for cell in column] for column in zip(block.head, *block.rows, strict=True)
     ]
     tables = []
-    for fold in _folds([max(map(len, column)) for column in columns], width):
+    for fold in _folds([max(map(len, column)) for column in columns], width) if columns else ():
         head, *rows = zip(*(columns[n] for n in (0, *fold)), strict=True)
         tables.append(tabulate(rows, head, tablefmt="simple", disable_numparse=True))
     notes = "\n".join(_wrapped(plain(note), width) for note in block.notes)

@@ -160,6 +160,10 @@ def read_frames(path: Path | str) -> Frames:
     if not rows[0]:
         raise ConfigError(f"{run.path} holds no finished episode yet")
     made = [_frame(r, c) for r, c in zip(rows, (EPISODES, EVENTS, CALLS), strict=True)]
+    if run.config().get("imported"):  # no such file holds them: see `results.importing`
+        for frame in made:
+            for name in frame.columns[frame.columns.str.endswith(("seconds", "put_tokens"))]:
+                frame[name] = pd.Series(pd.NA, frame.index, frame[name].dtype)
     return Frames(*made, policies=rules)
 
 

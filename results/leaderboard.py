@@ -65,7 +65,8 @@ class Rates:
         items: Items judged.
         episodes: Episodes; an item judged in two orders is two.
         consistency: Share of items, judged in several orders, judged alike in all.
-        unscored: Share of episodes without a usable verdict, by name; has all names.
+        unscored: Share of episodes without a usable verdict, by name; has all names, None for
+            kinds that the source counts as wrong.
         calls: Tool calls.
         input_tokens: Prompt tokens.
         output_tokens: Generated tokens.
@@ -76,7 +77,7 @@ class Rates:
     items: int
     episodes: int
     consistency: float | None
-    unscored: dict[str, float]
+    unscored: dict[str, float | None]
     calls: float | None
     input_tokens: float | None
     output_tokens: float | None
@@ -375,7 +376,10 @@ def _rates(run: RunTable, prices: PriceList | None) -> Rates:
         items=len({(e.task, e.item) for e in episodes}),
         episodes=len(episodes),
         consistency=position(e.pick for e in episodes).consistency,
-        unscored={name: counts[name] / len(episodes) for name in UNSCORED},
+        unscored={
+            name: counts[name] / len(episodes) if name in run.unscored_kinds else None
+            for name in UNSCORED
+        },
         calls=_mean_of_all(e.calls for e in episodes),
         input_tokens=_mean_of_all(e.input_tokens for e in episodes),
         output_tokens=_mean_of_all(e.output_tokens for e in episodes),

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from armbench.errors import ArmbenchError, ConfigError
+from armbench.results.hosts_lmms import result_files
+from armbench.results.hosts_vlmeval import prediction_folders
 from armbench.results.runs import RunTable, load
 
 _MOST_SETTINGS = 3
@@ -17,13 +19,26 @@ _LONGEST_VALUE = 32
 
 
 def expand(paths: Sequence[Path]) -> list[Path]:
-    """The runs named by `paths`: a folder of run directories stands for all in it, each once."""
+    """The runs named by `paths`, each once.
+
+    A folder of run directories stands for all in it, and not for results of hosts beside
+    them: those were made from the same episodes. A folder of results of hosts stands for these.
+    """
     found: dict[Path, Path] = {}
     for path in paths:
-        inside = sorted(head.parent for head in path.glob("*/run.json"))
-        for run in [path] if (path / "run.json").exists() or not inside else inside:
+        for run in _named(path):
             found.setdefault(run.resolve(), run)
     return list(found.values())
+
+
+def _named(path: Path) -> list[Path]:
+    if (path / "run.json").exists():
+        return [path]
+    if inside := sorted(head.parent for head in path.glob("*/run.json")):
+        return inside
+    files = result_files(path)
+    hosts = [*(files if len(files) > 1 else [path] if files else []), *prediction_folders(path)]
+    return hosts or [path]
 
 
 def read(paths: Sequence[Path]) -> tuple[list[RunTable], list[str]]:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from armbench.errors import ConfigError
-from armbench.evaluate import policies, read_records
+from armbench.evaluate import policies, read_episodes
 from armbench.progress import SlowProgress
 from armbench.report import Episode
 from armbench.runlog import RunDir
-from armbench.score import UnscoredPolicy
+from armbench.score import UNSCORED, UnscoredPolicy
+from armbench.trajectory import CountedAs
 from armbench.types import digest
 
 Source = Literal["armbench", "lmms-eval", "VLMEvalKit"]
@@ -34,6 +35,7 @@ class RunTable:
         policies: Unscored policy by task; ``wrong`` where absent.
         config: The run's configuration, as far as its source keeps one.
         notes: What a reader of its figures should know.
+        unscored_kinds: The kinds of unscored that the source tells apart from wrong.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class RunTable:
     policies: dict[str, UnscoredPolicy] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unscored_kinds: tuple[CountedAs, ...] = UNSCORED
 
 
 def load(path: Path) -> RunTable:
@@ -52,8 +55,17 @@ def load(path: Path) -> RunTable:
         ConfigError: If `path` is no run of a known source, is of a newer format, is
             broken, or holds no finished episode.
     """
+    from armbench.results.hosts_lmms import load_lmms, result_files
+    from armbench.results.hosts_vlmeval import load_vlmeval, prediction_folders
+
     if not path.exists():
         raise ConfigError(f"{path} does not exist")
+    if (path / "run.json").exists():
+        return load_run(path)
+    if result_files(path):
+        return load_lmms(path)
+    if prediction_folders(path):
+        return load_vlmeval(path)
     return load_run(path)
 
 
@@ -61,18 +73,21 @@ def load_run(path: Path) -> RunTable:
     """Read a run directory of armbench; see `load`."""
     run, say = RunDir(path), SlowProgress(f"reading {path.name}")
     episodes = []
-    for record in read_records(run):
-        episodes.append(Episode.of(record))
+    for episode in read_episodes(run):
+        episodes.append(episode)
         say(len(episodes), len(episodes), "episodes")
     if not episodes:
         raise ConfigError(f"{path} holds no finished episode yet")
+    config = run.config()
+    unknown = config.get("imported", {}).get("unknown", [])
     return RunTable(
         path=path,
         source="armbench",
         judge=episodes[0].model,
         episodes=tuple(episodes),
         policies=policies(run),
-        config=run.config(),
+        config=config,
+        notes=(f"imported; not in its file: {', '.join(unknown)}",) if unknown else (),
     )
 
 

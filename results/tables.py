@@ -76,7 +76,7 @@ def _figures(board: Board, clock: bool) -> list[_Figure]:
         _Figure("items", ".0f", lambda row: row.rates.items),
         _Figure("episodes", ".0f", lambda row: row.rates.episodes),
         _Figure("consistency", ".3f", lambda row: row.rates.consistency),
-        _Figure("unscored", ".3f", lambda row: sum(row.rates.unscored.values())),
+        _Figure("unscored", ".3f", _all_unscored),
         *(_Figure(kind, ".3f", partial(_unscored, kind)) for kind in met),
         _Figure("calls", ".2f", lambda row: row.rates.calls),
         _Figure("tokens in", ".1f", lambda row: row.rates.input_tokens),
@@ -86,9 +86,13 @@ def _figures(board: Board, clock: bool) -> list[_Figure]:
     ]
 
 
-def _unscored(kind: CountedAs, row: Row) -> float:
-    share: float = row.rates.unscored[kind]
-    return share
+def _unscored(kind: CountedAs, row: Row) -> float | None:
+    return row.rates.unscored[kind]
+
+
+def _all_unscored(row: Row) -> float | None:
+    shares = row.rates.unscored.values()
+    return None if None in shares else sum(share or 0.0 for share in shares)
 
 
 def _measured(board: Board, clock: bool) -> list[Block]:

@@ -170,7 +170,7 @@ def _with_human(sample: Sample, said: Any) -> Sample:
     return sample.model_copy(update={"meta": {**sample.meta, "human": label}})
 
 
-def _published(spec: TaskSpec, row: Row, files: Files) -> Sample:
+def published(spec: TaskSpec, row: Row, files: Files) -> Sample:
     """ARMBench-VL: fields of mixed types, gold as text, number or bool."""
     tag = str(row["rm_tag"])
     answers = tuple(_texts(row["preds"], "preds"))
@@ -349,7 +349,7 @@ def _texts(value: Any, field: str) -> list[str]:
 
 
 LOADERS: dict[str, Loader] = {
-    "armbench": _loader(_published),
+    "armbench": _loader(published),
     "constraints": _loader(_constraints),
     "pairs": _loader(_pairs),
     "document_qa": _loader(_document_qa),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from armbench.results.runs import load
+
 pytest.importorskip("lmms_eval")
 
 FOREIGN = """\
@@ -75,6 +77,16 @@ def test_the_run_directory_agrees_with_lmms_eval(mini):
     for name, entry in results(folder).items():
         if name in scores:
             assert entry["accuracy,none"] == scores[name]["overall"]["accuracy"]
+
+
+def test_a_leaderboard_of_lmms_evals_results_agrees_to_the_last_digit(mini):
+    folder, _ = mini
+    (run,) = (folder / "runs").iterdir()
+    ours, theirs = load(run), load(folder / "out")
+    assert (ours.source, theirs.source) == ("armbench", "lmms-eval")
+    assert theirs.episodes == ours.episodes
+    assert (theirs.config, theirs.policies) == (ours.config, ours.policies)
+    assert theirs.notes == ()
 
 
 def test_tools_ran_inside_lmms_eval(mini):
