@@ -287,12 +287,72 @@ def _replay(args: argparse.Namespace) -> int:
 # --- export -------------------------------------------------------------------------------
 
 
+_EXPORT = """\
+  armbench export runs/NAME --to inspect -o logs     one .eval a task: inspect view --log-dir logs
+  armbench export runs/NAME --to openai              chat messages, a JSON line an episode
+  armbench export runs/NAME --to parquet --table calls
+  armbench export runs/NAME --to csv -o episodes.csv
+
+Without -o the name is made from the run's, in the current folder. Files of that name are
+replaced. Pictures of openai lie in a folder beside the file, named like it with -images.
+Exit code: 0 if all is there, 1 if pictures could not be had."""
+
+
 def _add_export(commands: Commands) -> None:
-    pass
+    parser = _command(commands, "export", "write a run in the form of other programs", _EXPORT)
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument(
+        "--to", required=True, choices=["inspect", "jsonl", "parquet", "csv", "openai"]
+    )
+    parser.add_argument(
+        "-o", "--out", type=Path, metavar="OUT", help="file to write; a folder for inspect"
+    )
+    parser.add_argument(
+        "--table",
+        choices=["episodes", "events", "calls"],
+        help="of jsonl, parquet and csv (default: episodes)",
+    )
+    parser.set_defaults(function=_export)
+
+
+def _export(args: argparse.Namespace) -> int:
+    from armbench.results.export import export
+
+    made = export(args.run, args.to, args.out, args.table)
+    print(f"{made.rows} {made.unit} written: {', '.join(map(str, made.paths))}")
+    if made.missing or made.broken:
+        print(f"{made.missing} picture files are missing, {made.broken} cannot be decoded")
+    return 1 if made.missing or made.broken else 0
 
 
 # --- import -------------------------------------------------------------------------------
 
 
+_IMPORT = """\
+  armbench import result.json                              one conversation, as ARM-Thinker logs it
+  armbench import results/RUN/MODEL.jsonl -o runs          its judge's results, one item a line
+  armbench import MODEL.jsonl --task armbench_vl_fine_grained --images DATA
+
+Verdicts are read anew; what the file does not hold stays unknown. Exit code: 0 if every row
+could be used, else 1."""
+
+
 def _add_import(commands: Commands) -> None:
-    pass
+    parser = _command(commands, "import", "make a run of ARM-Thinker's own results", _IMPORT)
+    parser.add_argument("path", type=Path, metavar="PATH")
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs"), metavar="FOLDER")
+    parser.add_argument(
+        "--task", default="imported", metavar="NAME", help="name of its task (default: imported)"
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="where its pictures are, if not beside it"
+    )
+    parser.set_defaults(function=_import)
+
+
+def _import(args: argparse.Namespace) -> int:
+    from armbench.results.importing import import_results, import_text
+
+    found = import_results(args.path, args.out, args.task, args.images)
+    print(import_text(found))
+    return 1 if found.bad else 0
