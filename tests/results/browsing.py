@@ -16,9 +16,12 @@ _FLAGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-b
 --disable-component-update --disable-sync""".split()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser; the test is skipped where there is none."""
+    """A browser; the test is skipped where there is none.
+
+    Not for longer than a module: as long as it is open, an event loop runs in this thread.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install it")
     path = os.environ.get("ARMBENCH_CHROMIUM") or shutil.which("chromium")
     if not path:

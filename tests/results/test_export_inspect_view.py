@@ -17,7 +17,6 @@ from urllib.request import urlopen
 import pytest
 
 from armbench.images import ImageStore
-from armbench.results.export import export
 from tests.results.viewing import hostile_run, write_run, zoom_episode
 
 pytest.importorskip("inspect_ai", reason="no inspect-ai")
@@ -62,7 +61,12 @@ def shown(tmp_path: Path, chromium: Any) -> Iterator[Callable[[Path, str, str], 
     with serving(logs, tmp_path) as address:
 
         def show(run: Path, name: str, tab: str) -> Any:
-            (path,) = export(run, "inspect", logs).paths
+            # In another process: the browser's event loop runs in this one, and inspect-ai
+            # patches asyncio for good where it finds one running.
+            command = [sys.executable, "-m", "armbench.cli", "export", str(run)]
+            done = subprocess.run([*command, "--to", "inspect", "-o", str(logs)], check=False)
+            assert done.returncode in (0, 1)  # 1: a picture is missing
+            (path,) = logs.glob("*.eval")
             page = chromium.new_page()
             page.goto(f"{address}#/logs/{quote(path.name)}/samples/sample/{quote(name)}/1/{tab}")
             return page
