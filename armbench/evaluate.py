@@ -359,7 +359,9 @@ def who(run: RunDir, model: str) -> str:
     from armbench.models import BACKENDS
 
     backend = str(run.config().get("judge", {}).get("backend", ""))
-    meaning = BACKENDS[backend][2] if backend in BACKENDS else "unknown back-end"
+    if backend not in BACKENDS:  # imported, or made by a script
+        return f"{model} ({backend})" if backend and backend != model else model
+    meaning = BACKENDS[backend][2]
     return f"{model} ({backend}: {meaning})" if model != backend else f"{model} ({meaning})"
 
 

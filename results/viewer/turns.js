@@ -20,12 +20,14 @@ function step(kind, head, body) {
 
 function judgeTurn(event, turn) {
   const [input, output, cached] = event.usage;
-  const used = `${count(input)} in${cached ? ` (${count(cached)} cached)` : ""}, ${count(output)} out`;
+  // A model always writes tokens: none at all means that nobody counted them.
+  const known = input || output;
+  const used = known ? `${count(input)} in${cached ? ` (${count(cached)} cached)` : ""}, ${count(output)} out tokens` : "";
   const head = [
     el("h4", {}, `Turn ${turn}`), el("span", { class: "quiet" }, "judge"),
-    FINISHES.includes(event.finish) ? null : tag(plainWords(event.finish), "warn"),
+    FINISHES.includes(event.finish) || event.finish === "unknown" ? null : tag(plainWords(event.finish), "warn"),
     event.retries ? tag(`${event.retries} retries`, "warn") : null,
-    el("span", { class: "spent quiet" }, `${used} tokens${waited(event)}`),
+    el("span", { class: "spent quiet" }, `${used}${waited(event)}`),
   ].filter(Boolean);
   const body = [];
   if (event.reasoning) body.push(pieceNode(["reasoning", event.reasoning]));
