@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_show(commands)
     _add_score(commands)
     _add_index(commands)
+    _add_training(commands)
     _add_results(commands)
     return parser
 
@@ -155,6 +156,10 @@ def _add_index(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_results(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     # By name at run time: the core imports nothing above it.
     import_module("armbench.results.cli").add_commands(commands)
+
+
+def _add_training(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    import_module("armbench.training.cli").add_commands(commands)
 
 
 def _add_include(parser: argparse.ArgumentParser) -> None:

@@ -40,6 +40,7 @@ __all__ = [
     "Hit",
     "IndexReport",
     "build_index",
+    "open_documents",
     "query_terms",
 ]
 
@@ -59,6 +60,22 @@ class Hit:
 
     page: int
     score: float
+
+
+def open_documents(folder: str | Path, progress: Progress | None = None) -> DocumentCollection:
+    """A folder of documents, or an index that `build_index` made of one.
+
+    Args:
+        folder: The folder.
+        progress: Called after every document that has to be indexed first.
+
+    Raises:
+        DocumentError: If it holds no documents, or an unusable index.
+        ConfigError: If pypdfium2 or SQLite's FTS5 is missing.
+    """
+    if (Path(folder) / MANIFEST).is_file():
+        return DocumentCollection(folder)
+    return DocumentCollection.from_folder(folder, progress=progress)
 
 
 class DocumentCollection:

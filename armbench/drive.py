@@ -61,7 +61,12 @@ Backend = BatchBackend | AsyncBackend
 
 
 def drive(
-    plans: Iterable[Plan], backend: Backend, on_done: OnDone, *, concurrency: int = 16
+    plans: Iterable[Plan],
+    backend: Backend,
+    on_done: OnDone,
+    *,
+    concurrency: int = 16,
+    patience: float | None = None,
 ) -> None:
     """Run episodes to their end.
 
@@ -70,16 +75,19 @@ def drive(
         backend: Where replies come from.
         on_done: Called with each finished episode, never by two threads at once.
         concurrency: Episodes in flight.
+        patience: Seconds that a batched back-end waits for tools just begun before it goes on
+            without their episodes (0.2); where equal runs must make equal batches, take many.
 
     Raises:
         ConfigError: If `concurrency` is under 1.
     """
     if concurrency < 1:
         raise ConfigError(f"concurrency has to be 1 or more, not {concurrency}")
+    wait_for = _TOOL_PATIENCE if patience is None else patience
     pool = ThreadPoolExecutor(max_workers=_threads(), thread_name_prefix="tool")
     try:
         if isinstance(backend, BatchBackend):
-            _Batched(backend, pool, on_done).run(iter(plans), concurrency)
+            _Batched(backend, pool, on_done, wait_for).run(iter(plans), concurrency)
         else:
             _run(_drive_async(iter(plans), backend, on_done, concurrency, pool))
     finally:
@@ -184,6 +192,7 @@ class _Batched:
     backend: BatchBackend
     pool: ThreadPoolExecutor
     on_done: OnDone
+    patience: float
 
     def run(self, plans: Iterator[Plan], concurrency: int) -> None:
         self.ready: list[tuple[_Running, Ask]] = []
@@ -205,7 +214,7 @@ class _Batched:
     def _act(self, running: _Running, action: Ask | Run) -> None:
         if isinstance(action, Run):
             self.tools[self.pool.submit(run_tool, action)] = running
-            self.patient_until = time.monotonic() + _TOOL_PATIENCE
+            self.patient_until = time.monotonic() + self.patience
         else:
             self.ready.append((running, action))
 

@@ -220,7 +220,7 @@ class _State:
         self.events: list[Event] = []
         self.failures: list[Failure] = []
         self.usage = Usage()
-        self.turns = self.calls = self.format_errors = self.observations = 0
+        self.turns = self.calls = self.format_errors = 0
         self.final = False
         self.started, self.wall = clock(), time.time()
         self.model_seconds = self.tool_seconds = 0.0
@@ -300,7 +300,7 @@ class _State:
 
     def observe(self, call: ToolCall, result: ToolResult) -> StopEvent | None:
         """Put a result into the conversation: pictures named, text inert and within the limit."""
-        result = self._presentable(result)
+        result = present(result, self.context, self.loop)
         self.events.append(ToolEvent(call=call, result=result))
         self.messages.append(self.dialect.result(call, result))
         failed = result.error is not None and result.error.kind in _FORMAT_ERRORS
@@ -308,24 +308,6 @@ class _State:
         if self.format_errors >= self.loop.max_format_errors:
             return _stop("format_errors", f"{self.format_errors} unusable calls in a row")
         return None
-
-    def _presentable(self, result: ToolResult) -> ToolResult:
-        images: list[Part] = []
-        names = []
-        for part in result.parts:
-            if isinstance(part, ImagePart):
-                self.observations += 1
-                name = f"observation_{self.observations}"
-                self.context.images[name] = part.image
-                index = len(self.context.images) - 1
-                names.append(f"{name} ({index}: {part.image.width}x{part.image.height})")
-                images.append(part.model_copy(update={"name": name}))
-        text = "\n".join(inert(p.text) for p in result.parts if isinstance(p, TextPart))
-        short = cut_text(text, self.loop.tool_text_limit, self.loop.tool_text_cut)
-        lines = "\n".join(filter(None, [", ".join(names), short]))
-        parts = (*images, TextPart(text=lines)) if lines else tuple(images)
-        truncated = result.truncated or len(short) < len(text)
-        return result.model_copy(update={"parts": parts, "truncated": truncated})
 
     def broke(self, failure: object) -> StopEvent:
         """Take a failure of the back-end or of a tool's code."""
@@ -362,6 +344,33 @@ class _State:
                 waits=tuple(self.waits.get(n, 0.0) for n in range(len(self.events))),
             ),
         )
+
+
+def present(result: ToolResult, context: ToolContext, loop: LoopConfig) -> ToolResult:
+    """A result as the judge sees it: pictures named, text inert and within the limit.
+
+    Args:
+        result: What a tool gave back.
+        context: Takes the pictures under their names, ``observation_1`` and on.
+        loop: Says how long a text may be.
+    """
+    images: list[Part] = []
+    names = []
+    observed = sum(name.startswith("observation_") for name in context.images)
+    for part in result.parts:
+        if isinstance(part, ImagePart):
+            observed += 1
+            name = f"observation_{observed}"
+            context.images[name] = part.image
+            index = len(context.images) - 1
+            names.append(f"{name} ({index}: {part.image.width}x{part.image.height})")
+            images.append(part.model_copy(update={"name": name}))
+    text = "\n".join(inert(p.text) for p in result.parts if isinstance(p, TextPart))
+    short = cut_text(text, loop.tool_text_limit, loop.tool_text_cut)
+    lines = "\n".join(filter(None, [", ".join(names), short]))
+    parts = (*images, TextPart(text=lines)) if lines else tuple(images)
+    truncated = result.truncated or len(short) < len(text)
+    return result.model_copy(update={"parts": parts, "truncated": truncated})
 
 
 def judge_events(events: Sequence[Event], sample: Sample) -> Judgement:

@@ -175,13 +175,15 @@ class ImageStore:
                 if ref.sha256 in self._decoded:
                     self._decoded.move_to_end(ref.sha256)
                     return self._decoded[ref.sha256]
-            image = self._decode(ref)
-            with self._lock:
-                self._decoded[ref.sha256] = image
-                used = sum(i.width * i.height * 3 for i in self._decoded.values())
-                while used > self._budget and len(self._decoded) > 1:
-                    _, old = self._decoded.popitem(last=False)
-                    used -= old.width * old.height * 3
+            return self._remember(ref.sha256, self._decode(ref))
+
+    def _remember(self, key: str, image: Image.Image) -> Image.Image:
+        with self._lock:
+            self._decoded[key] = image
+            used = sum(i.width * i.height * 3 for i in self._decoded.values())
+            while used > self._budget and len(self._decoded) > 1:
+                _, old = self._decoded.popitem(last=False)
+                used -= old.width * old.height * 3
         return image
 
     @contextmanager
@@ -255,14 +257,22 @@ class ImageStore:
             raise ImageError(f"picture {ref.sha256[:12]} is broken: {error}") from error
 
     def view_image(self, ref: ImageRef, max_pixels: int) -> Image.Image:
-        """The decoded picture, shrunk to a pixel budget if it is over it."""
+        """The decoded picture, shrunk to a pixel budget if it is over it. Do not modify it.
+
+        Shrunk ones are kept: each turn of an episode shows its pictures again.
+        """
         size = fit_pixels(ref.width, ref.height, max_pixels)
         if size == (ref.width, ref.height):
             return self.open(ref)
-        with self._lock:
-            image = self._decoded.get(ref.sha256)
-        image = image or self._decode(ref, max_pixels)
-        return image.resize(size, Image.Resampling.BICUBIC)
+        key = f"{ref.sha256} {max_pixels}"
+        with self._alone(key):
+            with self._lock:
+                if key in self._decoded:
+                    self._decoded.move_to_end(key)
+                    return self._decoded[key]
+                image = self._decoded.get(ref.sha256)
+            image = image or self._decode(ref, max_pixels)
+            return self._remember(key, image.resize(size, Image.Resampling.BICUBIC))
 
 
 def fit_pixels(width: int, height: int, max_pixels: int) -> tuple[int, int]:

@@ -249,25 +249,27 @@ class Task:
         if not seen:
             raise DataError(f"{self.name}: {self.path()} holds no usable row")
 
+    def documents_folder(self) -> Path | None:
+        """Where the task's documents are, whether they are there or not; None if it has none."""
+        if not self.spec.documents:
+            return None
+        from armbench.tasks.loaders import data_roots
+
+        roots = data_roots(self.spec, self.path())
+        folders: list[Path] = [root / self.spec.documents for root in roots]
+        return next((f for f in folders if f.is_dir()), folders[0])
+
     def documents(self) -> DocumentCollection | None:
         """The task's document collection, indexed on first use; None if it has none.
 
         Raises:
             DocumentError: If the folder holds no documents, or an unusable index.
         """
-        if self._documents is None and self.spec.documents:
-            from armbench.docindex import MANIFEST
-            from armbench.documents import DocumentCollection
-            from armbench.tasks.loaders import data_roots
+        folder = self.documents_folder()
+        if self._documents is None and folder is not None:
+            from armbench.documents import open_documents
 
-            roots = data_roots(self.spec, self.path())
-            folders = [root / self.spec.documents for root in roots]
-            folder = next((f for f in folders if f.is_dir()), folders[0])
-            if (folder / MANIFEST).is_file():  # made by `armbench index`
-                self._documents = DocumentCollection(folder)
-            else:
-                say = SlowProgress("indexing")
-                self._documents = DocumentCollection.from_folder(folder, progress=say)
+            self._documents = open_documents(folder, SlowProgress("indexing"))
         return self._documents
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from armbench.episode import Ask
     from armbench.models.hf_sample import RowSampler
 
-__all__ = ["HFBackend", "conversation", "views"]
+__all__ = ["HFBackend", "collate", "conversation", "is_out_of_memory", "to_device", "views"]
 
 
 class HFBackend:
@@ -63,16 +63,43 @@ class HFBackend:
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size has to be 1 or more, not {batch_size}")
-        self.name = name or str(model)
-        self.batch_size = batch_size
-        self.logprobs = logprobs
-        self.processor = load_processor(model)
-        self.model = load_model(
+        processor = load_processor(model)
+        loaded = load_model(
             model, device=device, dtype=dtype, device_map=device_map, model_args=model_args or {}
         )
-        text = self.model.config.get_text_config()
+        self._hold(loaded, processor, name or str(model), batch_size, max_context, logprobs)
+
+    @classmethod
+    def around(
+        cls, model: Any, processor: Any, *, name: str, batch_size: int, logprobs: bool
+    ) -> HFBackend:
+        """A back-end around a model in memory, which goes on being that very model.
+
+        Args:
+            model: The model; it has to be in evaluation mode whenever it generates.
+            processor: Its processor.
+            name: As for the class.
+            batch_size: As for the class.
+            logprobs: As for the class.
+        """
+        backend = cls.__new__(cls)
+        backend._hold(model, processor, name, batch_size, None, logprobs)
+        return backend
+
+    def _hold(
+        self,
+        model: Any,
+        processor: Any,
+        name: str,
+        batch_size: int,
+        max_context: int | None,
+        logprobs: bool,
+    ) -> None:
+        self.model, self.processor, self.name = model, processor, name
+        self.batch_size, self.logprobs = batch_size, logprobs
+        text = model.config.get_text_config()
         self.max_context: int | None = max_context or getattr(text, "max_position_embeddings", None)
-        self.pad_id, self.stop_ids = _special_ids(self.model, self.processor.tokenizer)
+        self.pad_id, self.stop_ids = _special_ids(model, processor.tokenizer)
         self._tool_role: bool | None = None
 
     def generate_batch(self, asks: Sequence[Ask]) -> list[Reply | BackendError | DataError]:
@@ -182,13 +209,12 @@ class HFBackend:
         try:
             return self._generate(rows)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             return None
 
     def _generate(self, rows: list[_Row]) -> list[Reply]:
         import torch
-        from transformers import GenerationConfig
 
         from armbench.models.hf_sample import make_sampler
 
@@ -199,6 +225,14 @@ class HFBackend:
             pad_id=self.pad_id,
             keep_logprobs=self.logprobs,
         )
+        with torch.inference_mode():
+            self._write(rows, sampler)
+        return [self._reply(row, sampler, n) for n, row in enumerate(rows)]
+
+    def _write(self, rows: list[_Row], sampler: RowSampler) -> None:
+        """Let `sampler` choose every row's tokens."""
+        from transformers import GenerationConfig
+
         config = GenerationConfig(
             max_new_tokens=max(self._room(row) for row in rows),
             # The sampler leaves one choice, so greedy search takes it.
@@ -208,15 +242,12 @@ class HFBackend:
             pad_token_id=self.pad_id,
             eos_token_id=sorted(self.stop_ids),
         )
-        inputs = collate([row.inputs for row in rows], self.pad_id)
-        with torch.inference_mode():
-            self.model.generate(
-                **_to_device(inputs, self.model),
-                generation_config=config,
-                logits_processor=[sampler.choose],
-                stopping_criteria=[sampler.done],
-            )
-        return [self._reply(row, sampler, n) for n, row in enumerate(rows)]
+        self.model.generate(
+            **to_device(collate([row.inputs for row in rows], self.pad_id), self.model),
+            generation_config=config,
+            logits_processor=[sampler.choose],
+            stopping_criteria=[sampler.done],
+        )
 
     def _room(self, row: _Row) -> int:
         if self.max_context is None:
@@ -312,8 +343,8 @@ def collate(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Any]:
     return batch
 
 
-def _to_device(inputs: Mapping[str, Any], model: Any) -> dict[str, Any]:
-    # Pixels come as float32; the vision tower computes in the model's own type.
+def to_device(inputs: Mapping[str, Any], model: Any) -> dict[str, Any]:
+    """Inputs where the model is; pixels in its type, since they come as float32."""
     return {
         name: value.to(model.device, model.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
@@ -333,7 +364,8 @@ def _special_ids(model: Any, tokenizer: Any) -> tuple[int, frozenset[int]]:
     return (min(stops) if pad is None else pad), frozenset(stops)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch or Python ran out of memory; torch says so in words on some devices."""
     if isinstance(error, MemoryError):
         return True
     text = str(error).lower()

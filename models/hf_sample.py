@@ -79,10 +79,20 @@ class RowSampler:
         Returns:
             Scores of the same shape that leave each row a single choice.
         """
+        ids = torch.tensor(self.pick(scores), device=scores.device)
+        only = torch.full_like(scores, float("-inf"))
+        return only.scatter_(1, ids[:, None], 0.0)
+
+    def pick(self, scores: torch.Tensor) -> list[int]:
+        """The next token of each row, noted in `rows`; padding for those that have ended.
+
+        Args:
+            scores: Logits, shape (rows, vocabulary).
+        """
         chosen = self._choices(scores.float())
         kept = torch.log_softmax(scores.float(), dim=-1) if self._keep else None
         values = None if kept is None else kept.gather(1, chosen[:, None]).squeeze(1).tolist()
-        ids = chosen.tolist()
+        ids: list[int] = chosen.tolist()
         for n, row in enumerate(self.rows):
             if row.finish:
                 ids[n] = self._pad
@@ -91,8 +101,7 @@ class RowSampler:
             if values is not None:
                 row.logprobs.append(values[n])
             row.finish = self._finish(row)
-        only = torch.full_like(scores, float("-inf"))
-        return only.scatter_(1, torch.tensor(ids, device=scores.device)[:, None], 0.0)
+        return ids
 
     def done(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Which rows have ended; booleans of shape (rows,)."""

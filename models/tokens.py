@@ -74,7 +74,8 @@ def own_tokens(tokenizer: Any, ids: Sequence[int], text: str) -> tuple[int, ...]
         text: What was kept of it: a beginning of the decoded tokens.
 
     Returns:
-        A beginning of `ids`; None if no number of tokens gives that text.
+        A beginning of `ids`; None if no number of tokens gives that text, or if there is a
+        control token among them.
     """
 
     def decoded(count: int) -> str:
@@ -88,7 +89,9 @@ def own_tokens(tokenizer: Any, ids: Sequence[int], text: str) -> tuple[int, ...]
     while low < high:  # the shortest beginning that is as long as the text
         middle = (low + high) // 2
         low, high = (low, middle) if len(decoded(middle)) >= len(text) else (middle + 1, high)
-    return tuple(ids[:low]) if decoded(low) == text else None
+    # A control token amid a turn is no text: shown again, it could end the turn or be a picture.
+    whole = decoded(low) == text and special.isdisjoint(ids[:low])
+    return tuple(ids[:low]) if whole else None
 
 
 def tokenize(

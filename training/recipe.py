@@ -61,17 +61,19 @@ class Filters(Frozen):
     """Only those that call no tool, or have a call that brought evidence."""
     solved: int = Field(default=0, ge=0)
     """Leave out items that a judge without tools got right in all of this many repeats; 0: none."""
+    solved_runs: tuple[str, ...] = ()
+    """Run directories of that judge; from the recipe's folder."""
 
 
 class SFT(Frozen):
     """Supervised fine-tuning on trajectories."""
 
     data: tuple[str, ...] = ()
-    """Run directories, sharegpt JSON files, or ``teacher:NAME``; from the recipe's folder."""
+    """Run directories and sharegpt JSON files; from the recipe's folder."""
     filters: Filters = Filters()
     """Which of them are learnt from."""
     swap_orders: bool = False
-    """Add each pair a second time with its answers in the other order, where that can be done."""
+    """Add each pair with its answers in the other order too, where that can be done safely."""
     max_length: int = Field(default=32768, ge=16)
     """Longest example in tokens; longer ones are left out, counted and named."""
     max_pixels: int | None = Field(default=None, ge=28 * 28)

@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from armbench.tasks.mini.scenes import FAMILIES
 from armbench.types import Reply, Sample, Usage, derive_seed
@@ -60,8 +60,12 @@ class Teacher:
         return Reply(text=text, usage=Usage(output_tokens=len(text.split())))
 
 
+def _evidence(sample: Sample) -> dict[str, Any]:
+    return cast(dict[str, Any], sample.meta["evidence"])
+
+
 def _kind(sample: Sample) -> str:
-    evidence = sample.meta["evidence"]
+    evidence = _evidence(sample)
     return next(kind for kind in ("region", "pages", "checks") if kind in evidence)
 
 
@@ -93,7 +97,7 @@ def _call(thought: str, name: str, **arguments: Any) -> str:
 
 def _look(sample: Sample, ask: Ask, results: list[str]) -> str:
     """Zoom in on the detail, name it, name what each answer says, compare."""
-    evidence = sample.meta["evidence"]
+    evidence = _evidence(sample)
     if not results:
         x1, y1, x2, y2 = evidence["region"]
         box = [*_around((x1 + x2) // 2, _WIDE), *_around((y1 + y2) // 2, _HIGH)]
@@ -130,7 +134,7 @@ def _compared(seen: str, claims: Sequence[str]) -> str:
 
 def _read(sample: Sample, ask: Ask, results: list[str]) -> str:
     """Look the question up, say what the pages give, compare."""
-    evidence = sample.meta["evidence"]
+    evidence = _evidence(sample)
     if not results:
         query = evidence["query"]
         document = ask.shown.documents[0]
@@ -143,7 +147,7 @@ def _read(sample: Sample, ask: Ask, results: list[str]) -> str:
 
 def _check(sample: Sample, ask: Ask, results: list[str]) -> str:
     """Run the checker of each instruction in turn, then count."""
-    checks = sample.meta["evidence"]["checks"]
+    checks = _evidence(sample)["checks"]
     if len(results) < len(checks):
         check = checks[len(results)]
         thought = f"I check instruction {len(results) + 1}."

@@ -26,3 +26,11 @@ def backend(checkpoint: Path) -> Any:
     from armbench.models.hf import HFBackend
 
     return HFBackend(checkpoint, name="tiny", logprobs=True)
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small judge that knows the form; calls, and takes either answer, half of the time."""
+    from tests.training.taught import teach
+
+    return teach(tmp_path_factory.mktemp("taught"))

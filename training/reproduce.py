@@ -1,0 +1,175 @@
+"""``armbench train reproduce tiny``: from nothing to a judge on a CPU.
+
+Each step leaves its folder and is not done again; a killed run goes on where it was:
+
+::
+
+    OUT/
+        data/, practice/    items of the bundled benchmark's generator, other seeds: for the
+                            demonstrations and for the roll-outs
+        demonstrations/     runs of the teacher, with tools and without
+        start/              a tokenizer learnt from them, random weights
+        sft/, direct/       fine-tuned with tools; without (for the table only)
+        stage1/, stage2/    after the two stages of reinforcement learning
+        accuracy/, bonus/, single/   ablations: other rewards, one stage (with --ablations)
+        runs/               every checkpoint on the evaluation set
+        table.md            what came out
+        minutes.json        what each step took
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from armbench.evaluate import RunOptions, evaluate
+from armbench.judge import Judge
+from armbench.runlog import read_json, write_json
+from armbench.task import load_task
+from armbench.training.recipe import Recipe
+from armbench.training.start import TASKS, demonstrate, make_data, make_start
+
+__all__ = ["ABLATIONS", "Sizes", "judge", "reproduce", "table"]
+
+SEEDS = {"data": 31415, "practice": 27182}
+"""Seeds of the training items; the recipe's seed is added."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything; the defaults make the checkpoint that is shipped.
+
+    Attributes:
+        data: Items of each track made for the demonstrations.
+        practice: Items of each track made for the roll-outs.
+        shown: Items demonstrated, by task; rows of pages are slow to process, so of those fewer.
+        judged: Items of each task judged in the end; None for all.
+    """
+
+    data: int = 3000
+    practice: int = 800
+    shown: tuple[int, int, int] = (3000, 1200, 2400)
+    judged: int | None = None
+
+
+DIRECT = 0.4
+"""Share of the demonstrations without a call: what reinforcement learning has to lower."""
+
+ABLATIONS = ("accuracy", "bonus", "single")
+"""Other ways from `sft`: both stages on accuracy alone, both with a fixed bonus, stage 2 alone."""
+
+
+class _Steps:
+    """Does each step once and keeps what it took."""
+
+    def __init__(self, out: Path) -> None:
+        self._path = out / "minutes.json"
+        self.minutes: dict[str, float] = read_json(self._path) if self._path.exists() else {}
+
+    def do(self, name: str, work: Callable[[], object]) -> None:
+        if name in self.minutes:
+            return
+        print(f"{name} …", flush=True)
+        began = time.monotonic()
+        work()
+        self.minutes[name] = round((time.monotonic() - began) / 60, 2)
+        write_json(self._path, self.minutes)
+        print(f"{name}: {self.minutes[name]:.1f} minutes", flush=True)
+
+
+def reproduce(
+    recipe: Recipe, out: Path, ablations: bool = False, sizes: Sizes | None = None
+) -> Path:
+    """Make the tiny judge; returns the folder of its last checkpoint.
+
+    Args:
+        recipe: ``tiny``, with sections ``sft`` and ``grpo``.
+        out: Folder for everything; goes on with what is there.
+        ablations: Also train and judge the ways of `ABLATIONS`.
+        sizes: How much of everything.
+
+    Raises:
+        ConfigError: If a step cannot be done; says why.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    steps, sizes = _Steps(out), sizes or Sizes()
+    shares = dict(zip(TASKS, sizes.shown, strict=True))
+    for name, many in (("data", sizes.data), ("practice", sizes.practice)):
+        steps.do(name, partial(make_data, out / name, SEEDS[name] + recipe.seed, many))
+    shown, plain = out / "demonstrations" / "tools", out / "demonstrations" / "plain"
+    steps.do("demonstrations", lambda: demonstrate(out / "data", shown, recipe, DIRECT, shares))
+    steps.do(
+        "demonstrations without tools",
+        lambda: demonstrate(out / "data", plain, recipe, 1.0, shares),
+    )
+    steps.do("start", lambda: make_start(_runs(shown), out / "start", recipe.seed))
+    steps.do("sft", lambda: _sft(recipe, _runs(shown), out, "sft"))
+    steps.do("direct", lambda: _sft(recipe, _runs(plain), out, "direct"))
+    steps.do("stage1", lambda: _grpo(recipe, out, "sft", 1, "stage1"))
+    steps.do("stage2", lambda: _grpo(recipe, out, "stage1", 2, "stage2"))
+    judges = ["start", "direct", "sft", "stage1", "stage2"]
+    for way in ABLATIONS if ablations else ():
+        steps.do(way, partial(_ablation, recipe, out, way))
+        judges.append(way)
+    for name in judges:
+        steps.do(
+            f"judging {name}", partial(judge, out, name, recipe, name != "direct", sizes.judged)
+        )
+    steps.do(
+        "judging stage2 without tools", lambda: judge(out, "stage2", recipe, False, sizes.judged)
+    )
+    return out / "stage2"
+
+
+def _runs(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
+def _sft(recipe: Recipe, runs: list[Path], out: Path, name: str) -> Path:
+    from armbench.training.sft import sft
+
+    assert recipe.sft is not None
+    section = recipe.sft.model_copy(update={"data": tuple(map(str, runs))})
+    here = recipe.model_copy(update={"model": str(out / "start"), "sft": section})
+    return sft(here, out, out / name, resume=True)
+
+
+def _grpo(recipe: Recipe, out: Path, start: str, stage: int, name: str) -> Path:
+    from armbench.training.grpo import grpo
+
+    assert recipe.grpo is not None
+    section = recipe.grpo.model_copy(update={"data": str(out / "practice")})
+    here = recipe.model_copy(update={"grpo": section})
+    return grpo(here, out, out / name, stage, model=str(out / start), resume=True)
+
+
+def _ablation(recipe: Recipe, out: Path, way: str) -> Path:
+    assert recipe.grpo is not None
+    if way == "single":  # as many steps as the two stages have together
+        section = recipe.grpo.model_copy(update={"steps": 2 * recipe.grpo.steps})
+        return _grpo(recipe.model_copy(update={"grpo": section}), out, "sft", 2, way)
+    section = recipe.grpo.model_copy(update={"stages": (way, way), "steps": 2 * recipe.grpo.steps})
+    return _grpo(recipe.model_copy(update={"grpo": section}), out, "sft", 1, way)
+
+
+def judge(out: Path, name: str, recipe: Recipe, tools: bool, limit: int | None = None) -> Path:
+    """Run a checkpoint on the bundled evaluation set; returns the run directory."""
+    label = name if tools or name == "direct" else f"{name}-without-tools"
+    settings = {"model": str(out / name), "name": label, "batch_size": 64}
+    chosen = Judge("hf", settings, dict(recipe.loop), None if tools else ())
+    options = RunOptions(out=out / "runs", limit=limit, concurrency=64, resume=True)
+    path: Path = evaluate([load_task(task) for task in TASKS], chosen, options).path
+    return path
+
+
+def table(out: Path) -> str:
+    """The leaderboard of everything judged under `out`, as Markdown."""
+    from armbench.results.leaderboard import boards
+    from armbench.results.rows import read
+    from armbench.results.tables import render
+
+    runs, _ = read([out / "runs"])
+    return render(boards(runs, baseline="sft"), "md")

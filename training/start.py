@@ -1,0 +1,175 @@
+"""What the tiny judge starts from: its data, demonstrations, tokenizer and random weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from armbench.errors import ConfigError
+from armbench.evaluate import RunOptions, evaluate, read_records
+from armbench.images import ImageStore
+from armbench.judge import Judge
+from armbench.models.tiny import TinySize, build_tiny
+from armbench.runlog import RunDir
+from armbench.task import Task, load_task
+from armbench.training.recipe import Recipe
+from armbench.training.teacher import Teacher
+from armbench.trajectory import ModelEvent, ToolEvent
+from armbench.types import Message, Sample, TextPart
+
+__all__ = ["TASKS", "check_apart", "demonstrate", "make_data", "make_start"]
+
+TASKS = ("armbench_mini_fine_grained", "armbench_mini_long_document", "armbench_mini_instruction")
+"""The tracks of the bundled benchmark."""
+
+SIZE = TinySize(
+    vocab=1536, layers=4, heads=2, kv_heads=2, mlp=256, max_image_tokens=64, context=4096
+)
+"""Two million weights; wider ones learn less in the same minutes."""
+
+_PER_IMAGE = (10,)
+"""Questions per training picture: pictures cost more than questions."""
+_CORPUS = 1500
+"""Episodes that the tokenizer learns its words from."""
+_LONG = 24
+"""Characters from which a line of the system prompt becomes a token of its own."""
+_FRAMES = (
+    "\n=== end ===",
+    "Pictures (name, index, size in pixels): original_image (0: ",
+    "=== Question ===\n",
+    "=== Instructions the answer has to keep ===\n",
+    "=== Answer (text_0) ===\n",
+    *(f"=== Answer {n + 1} (text_{n}) ===\n" for n in range(4)),
+)
+"""Lines of the user message that every item has."""
+
+
+def make_data(out: Path, seed: int, per_track: int) -> Path:
+    """Make training items by the bundled benchmark's generator.
+
+    Args:
+        out: Folder to write, unless it is there already.
+        seed: Not that of the evaluation set.
+        per_track: Items of each track.
+
+    Raises:
+        ConfigError: If the seed is the evaluation set's, or an item or file occurs in it.
+    """
+    from armbench.tasks.mini import EVAL_SEED
+    from armbench.tasks.mini.build import MANIFEST, build
+
+    if seed == EVAL_SEED:
+        raise ConfigError(f"seed {seed} is that of the evaluation set; take another")
+    if not (out / MANIFEST).is_file():
+        build(out, seed, per_track, per_image=_PER_IMAGE)
+    check_apart(out)
+    return out
+
+
+def check_apart(folder: Path) -> None:
+    """Check that no item, picture or document of a folder is one of the evaluation set's.
+
+    Raises:
+        ConfigError: If one is, by content.
+    """
+    import armbench.tasks.mini as mini
+
+    shared = _contents(folder) & _contents(Path(mini.__file__).parent / "data")
+    if shared:
+        raise ConfigError(
+            f"{folder} shares {len(shared)} items or files with the evaluation set, "
+            f"e.g. {min(shared)}; make the data with another seed"
+        )
+
+
+def _contents(folder: Path) -> set[str]:
+    """Hashes of pictures and documents by what they show, and each item's wording."""
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    files = {
+        str(entry.get("pixels") or entry.get("content"))
+        for name, entry in manifest["files"].items()
+        if not name.endswith(".jsonl")
+    }
+    items = set()
+    for name in manifest["files"]:
+        if name.endswith(".jsonl"):
+            for line in (folder / name).read_text("utf-8").splitlines():
+                row = json.loads(line)
+                # Questions name places; what makes an item is the picture that it is about.
+                pictures = [manifest["files"][image]["pixels"] for image in row["images"]]
+                items.add(json.dumps([row["question"], sorted(row["preds"]), pictures]))
+    return files | items
+
+
+def demonstrate(
+    data: Path, out: Path, recipe: Recipe, direct: float, items: Mapping[str, int]
+) -> list[Path]:
+    """Let the teacher play items; returns the run directories, one for each task.
+
+    Args:
+        data: The items.
+        out: Folder for the runs.
+        recipe: For the settings of the loop.
+        direct: Share of the episodes without a call; with 1 no tools are offered.
+        items: How many items of each task.
+    """
+    # One order is enough: the place of the right answer is drawn for each item.
+    specs = [load_task(name).spec.model_copy(update={"orders": "one"}) for name in TASKS]
+    tasks = [Task(spec, str(data)) for spec in specs]
+    # Who is never to call a tool is not told of any: under a prompt that lists tools,
+    # a student would learn from these not to use them.
+    offered = () if direct >= 1 else None
+    judge = Judge("teacher", {"direct": direct}, dict(recipe.loop), offered)
+    teacher = Teacher(_samples(tasks), direct)
+    return [
+        evaluate(
+            [task],
+            judge,
+            RunOptions(out=out, seed=recipe.seed, limit=items[task.name], resume=True),
+            backend=teacher,
+        ).path
+        for task in tasks
+    ]
+
+
+def _samples(tasks: Iterable[Task]) -> dict[str, Sample]:
+    store = ImageStore()
+    rows = (row for task in tasks for row in task.rows(store))
+    return {row.id: row for row in rows if isinstance(row, Sample)}
+
+
+def make_start(runs: Sequence[Path], out: Path, seed: int) -> Path:
+    """Write the checkpoint of random weights, with a tokenizer learnt from demonstrations."""
+    corpus: list[str] = []
+    lines: set[str] = set()
+    source = Random(seed)
+    records = [record for run in runs for record in read_records(RunDir(run))]
+    chosen = set(source.sample(range(len(records)), min(_CORPUS, len(records))))
+    for number, record in enumerate(records):
+        t = record.trajectory
+        lines.update(
+            line
+            for message in t.messages
+            if message.role == "system"
+            for line in _text(message).split("\n")
+            if len(line) >= _LONG
+        )
+        if number in chosen:
+            corpus += [_text(message) for message in t.messages if message.role == "user"]
+            corpus += [text for event in t.events for text in _words(event)]
+    phrases = [*sorted(lines), *_FRAMES]
+    return build_tiny(out, seed=seed, size=SIZE, texts=corpus, phrases=phrases)
+
+
+def _text(message: Message) -> str:
+    return "".join(part.text for part in message.parts if isinstance(part, TextPart))
+
+
+def _words(event: Any) -> Iterator[str]:
+    if isinstance(event, ModelEvent):
+        yield event.reply.text
+    elif isinstance(event, ToolEvent):
+        yield from (part.text for part in event.result.parts if isinstance(part, TextPart))
