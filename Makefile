@@ -9,13 +9,16 @@ TASKS  ?= armbench_mini
 # torch first and pinned: left to a dependency, pip may pick a build of several gigabytes.
 TORCH  ?= torch==2.13.0
 
-.PHONY: judge test lint bench tables mini test-vllm clean
+.PHONY: judge test test-long lint bench tables mini test-vllm clean
 
 judge: $(VENV)/judge.done  ## run the bundled benchmark under lmms-eval on the embedded default
 	HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 $(BIN)/python -m benchmarks.judge --tasks $(TASKS) --out $(OUT)
 
 test: $(VENV)/test.done  ## run the test suite
 	$(BIN)/python -m pytest
+
+test-long: $(VENV)/test.done  ## opt-in: training that learns, every step of reproduce (ten minutes)
+	$(BIN)/python -m pytest -m long
 
 lint: $(VENV)/test.done  ## ruff and mypy
 	$(BIN)/ruff check .

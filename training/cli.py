@@ -131,7 +131,7 @@ _GRPO = """\
   armbench train grpo tiny --stage 2 --model trained/tiny-grpo-1 --out trained/second
   armbench train grpo recipe.yaml --stage 1 --resume
   armbench train grpo recipe.yaml --stage 1 --set grpo.lr=1e-6 --set grpo.lora.rank=8
-  armbench view trained/tiny-grpo-1/episodes/NAME -o view/          sample episodes
+  armbench view trained/tiny-grpo-1/episodes/NAME -o page.html      sample episodes
 
 Several devices: accelerate launch -m armbench.cli train grpo …"""
 

@@ -143,8 +143,12 @@ def _turn(tokens: Tokens, span: tuple[int, int] | None, exact: bool, event: Mode
         )
     start, end = span
     reply = event.reply
-    # The template ends every turn; the judge itself ended those that it was not cut off in.
+    # The template ends every turn; the judge itself ended those that it was not cut off in,
+    # and may have chosen another token to end with than the template writes.
     ended = reply.finish_reason != "length" and event.kept == len(reply.text)
+    if exact and ended:
+        last = (reply.token_ids or ())[end - start : end - start + 1]
+        ended = last == (int(tokens.inputs["input_ids"][0, end]),)
     end += ended
     logprobs = (reply.logprobs or ())[: end - start] if exact else ()
     return Turn(start, end, logprobs if len(logprobs) == end - start else (), exact)

@@ -141,3 +141,19 @@ def test_logprobs_of_the_model_are_those_of_the_rollout(backend: Any) -> None:
     ids = encoded.inputs["input_ids"][0]
     found = [float(logits[n - 1, ids[n]]) for n in range(turn.start, turn.end)]
     assert found == pytest.approx(list(turn.logprobs), abs=1e-4)
+
+
+@pytest.mark.parametrize(("end", "learnt"), [("<|im_end|>", True), ("<|endoftext|>", False)])
+def test_the_end_of_a_turn_is_learnt_only_if_it_was_chosen(
+    backend: Any, end: str, learnt: bool
+) -> None:
+    """A judge may end with another token than the template writes."""
+    tokenizer = backend.processor.tokenizer
+    ids = (*tokenizer.encode(answer(1)), tokenizer.convert_tokens_to_ids(end))
+    plan = zoom_plan()
+    reply = as_reply(answer(1), token_ids=ids, logprobs=(-0.5,) * len(ids))
+    encoded = encode(run_episode(plan, [reply]), backend.processor, plan.store, LOOP)
+    [turn] = encoded.turns
+    assert turn.exact
+    assert turn.end - turn.start == len(turn.logprobs) == len(ids) - (not learnt)
+    assert written(encoded, backend.processor) == answer(1) + (end if learnt else "")

@@ -11,8 +11,17 @@ from armbench.images import ImageStore
 from armbench.tools.image import ZOOM
 from armbench.training.recipe import Rewards
 from armbench.training.rewards import REWARDS
-from armbench.trajectory import Trajectory
-from tests.helpers import answer, call, make_plan, make_sample, picture, run_episode
+from armbench.trajectory import ModelEvent, Trajectory
+from armbench.types import Reply
+from tests.helpers import (
+    answer,
+    call,
+    make_plan,
+    make_sample,
+    make_trajectory,
+    picture,
+    run_episode,
+)
 
 VALUES = Rewards()
 REGION = [100, 100, 300, 300]
@@ -141,9 +150,15 @@ def test_a_verdict_counts_in_shown_order() -> None:
     assert REWARDS["accuracy"](shown, of.sample, VALUES).total == 1.0
 
 
-def test_an_episode_in_which_nothing_was_said_earns_what_bad_format_does() -> None:
-    from tests.helpers import make_trajectory
+def test_a_call_that_a_server_read_is_seen_too() -> None:
+    """Native calls are not in the text."""
+    of = plan()
+    said = ModelEvent(reply=Reply(text=RIGHT), kept=len(RIGHT), calls=1)
+    trajectory = make_trajectory(of.sample, stop="max_turns", events=(said,))
+    assert REWARDS["attempt"](trajectory, of.sample, VALUES).total == 0.0
 
+
+def test_an_episode_in_which_nothing_was_said_earns_what_bad_format_does() -> None:
     sample = make_sample()
     reward = REWARDS["adaptive"](make_trajectory(sample, stop="error", events=()), sample, VALUES)
     assert reward.total == 0.0

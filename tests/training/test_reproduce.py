@@ -1,0 +1,44 @@
+"""From nothing to a table, in the smallest sizes that go through every step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from armbench.models.hf_load import load_processor
+from armbench.training.recipe import read_recipe
+from armbench.training.reproduce import Sizes, reproduce, table
+
+pytest.importorskip("torch")
+pytest.importorskip("reportlab")
+
+SIZES = Sizes(data=6, practice=4, shown=(4, 2, 4), judged=1)
+CHANGES = {
+    "sft.max_steps": "2",
+    "sft.batch": "4",
+    "sft.micro_batch": "2",
+    "grpo.steps": "1",
+    "grpo.group": "2",
+    "grpo.batch": "2",
+    "grpo.mini_batch": "2",
+    "loop.max_tokens_per_turn": "8",
+    "loop.max_turns": "1",
+}
+STEPS = ["data", "practice", "demonstrations", "start", "sft", "direct", "stage1", "stage2"]
+
+
+@pytest.mark.long
+def test_every_step_leaves_what_the_next_needs(tmp_path: Path) -> None:
+    recipe, _ = read_recipe("tiny", CHANGES)
+    made = reproduce(recipe, tmp_path, sizes=SIZES)
+    load_processor(made)
+    minutes = json.loads((tmp_path / "minutes.json").read_text("utf-8"))
+    assert set(STEPS) <= set(minutes)
+    text = table(tmp_path)
+    for judge in ("start", "direct", "sft", "stage1", "stage2", "stage2-without-tools"):
+        assert f"| {judge} |" in text
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    reproduce(recipe, tmp_path, sizes=SIZES)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
