@@ -148,7 +148,11 @@ async def _drive_async(
 
     async def one(plan: Plan) -> Trajectory:
         generator = episode(plan)
-        action = next(generator)
+        try:
+            action = next(generator)
+        except StopIteration as end:  # a limit was over before the first request
+            spent: Trajectory = end.value
+            return spent
         while True:
             outcome: Reply | ToolResult | Failure
             if isinstance(action, Run):
@@ -204,8 +208,7 @@ class _Batched:
                 plan = next(plans, None)
                 if plan is None:
                     break
-                running = _Running(next(numbers), plan, episode(plan))
-                self._act(running, next(running.generator))
+                self._advance(_Running(next(numbers), plan, episode(plan)), None)
             if not self.ready and not self.tools:
                 return
             self._collect_tools()
@@ -218,9 +221,10 @@ class _Batched:
         else:
             self.ready.append((running, action))
 
-    def _send(self, running: _Running, outcome: Reply | ToolResult | Failure) -> None:
+    def _advance(self, running: _Running, outcome: Reply | ToolResult | Failure | None) -> None:
+        """Send an outcome, or start an episode with None; it may end before its first request."""
         try:
-            action = running.generator.send(outcome)
+            action = running.generator.send(outcome)  # type: ignore[arg-type]
         except StopIteration as end:
             self.on_done(running.plan, end.value)
         else:
@@ -234,7 +238,7 @@ class _Batched:
             if not done:
                 return
             for future in [f for f in self.tools if f in done]:
-                self._send(self.tools.pop(future), future.result())
+                self._advance(self.tools.pop(future), future.result())
 
     def _generate(self) -> None:
         # Sorted, so that equal runs make equal batches whichever tool was quicker.
@@ -243,4 +247,4 @@ class _Batched:
             return
         replies = self.backend.generate_batch([ask for _, ask in batch])
         for (running, _), reply in zip(batch, replies, strict=True):
-            self._send(running, reply if isinstance(reply, Reply) else as_failure(reply))
+            self._advance(running, reply if isinstance(reply, Reply) else as_failure(reply))

@@ -127,6 +127,12 @@ def test_a_slow_tool_blocks_nobody_else(make: Any) -> None:
     assert ended[-1] == "0"
 
 
+def test_time_that_is_over_before_the_first_request_is_a_stop(make: Any) -> None:
+    todo = plans(5, say, max_seconds=1e-12)
+    found = run(todo, make(lambda ask: VERDICT), concurrency=2)
+    assert [t.stop.reason for t in found] == ["max_seconds"] * 5
+
+
 def test_a_failing_server_fails_its_episode_only(make: Any) -> None:
     errors = {
         2: BackendError("no", "http_500", attempts=5),

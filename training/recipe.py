@@ -118,7 +118,7 @@ class Rewards(Frozen):
     wrong: float = 0.3
     """Well formed, wrong verdict, no call."""
     tried: float = 0.4
-    """Well formed, wrong verdict, a call was made."""
+    """Well formed, wrong verdict, with a call that brought something."""
     right: float = 1.0
     """Right verdict without a call that brought evidence."""
     helped: float = 1.5
