@@ -309,8 +309,10 @@ def views(ask: Ask) -> list[Image.Image]:
     ]
 
 
-def collate(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Any]:
-    """Batch processed prompts: sequences padded on the left, pictures one after another.
+def collate(
+    rows: Sequence[Mapping[str, Any]], pad_id: int, *, pad_right: bool = False
+) -> dict[str, Any]:
+    """Batch processed prompts: sequences padded on one side, pictures one after another.
 
     Args:
         rows: Processor outputs of one prompt each; ``input_ids`` has shape (1, length).
@@ -319,6 +321,7 @@ def collate(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Any]:
             first dimension, as Qwen's ``pixel_values`` (patches, values) and
             ``image_grid_thw`` (pictures, 3) want it.
         pad_id: Id of the padding token.
+        pad_right: Pad at the end; generation wants it at the start.
 
     Returns:
         Tensors by name; sequences of shape (rows, longest).
@@ -337,7 +340,9 @@ def collate(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Any]:
             if value.shape == row["input_ids"].shape:
                 missing = longest - value.shape[1]
                 fill = pad_id if name == "input_ids" else 0
-                value = torch.nn.functional.pad(value, (missing, 0), value=fill)
+                value = torch.nn.functional.pad(
+                    value, (0, missing) if pad_right else (missing, 0), value=fill
+                )
             values.append(value)
         batch[name] = torch.cat(values)
     return batch

@@ -145,10 +145,10 @@ class Examples:
 
 
 def batch_of(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Any]:
-    """A batch of examples, padded on the left by the conventions of `armbench.models.hf`.
+    """A batch of examples, padded at the end, without an attention mask.
 
-    Qwen's own position ids skip the padding, given the attention mask, so a padded example
-    has the loss that it has alone.
+    What comes after a token is out of its sight anyway, so a padded example has the loss that
+    it has alone; and without a mask the attention kernels skip half of their work.
 
     Args:
         rows: Tensors of one example each.
@@ -158,12 +158,15 @@ def batch_of(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Any]:
 
     from armbench.models.hf import collate
 
-    batch = collate([{k: v for k, v in row.items() if k != "labels"} for row in rows], pad_id)
+    left_out = ("labels", "attention_mask")
+    batch = collate(
+        [{k: v for k, v in row.items() if k not in left_out} for row in rows], pad_id, pad_right=True
+    )
     longest = batch["input_ids"].shape[1]
     batch["labels"] = torch.cat(
         [
             torch.nn.functional.pad(
-                row["labels"], (longest - row["labels"].shape[1], 0), value=IGNORE
+                row["labels"], (0, longest - row["labels"].shape[1]), value=IGNORE
             )
             for row in rows
         ]

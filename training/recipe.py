@@ -89,12 +89,14 @@ class SFT(Frozen):
     """Examples of a forward pass on one device."""
     lr: float = Field(default=2e-5, gt=0)
     """Highest learning rate."""
+    muon_lr: float | None = Field(default=None, gt=0)
+    """Highest learning rate of Muon, for the matrices inside; None: AdamW for everything."""
     schedule: str = "cosine"
     """Name of a schedule of transformers."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """Weight decay of AdamW."""
+    """Weight decay of the matrices."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Longest gradient."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
@@ -201,9 +203,9 @@ class Recipe(Frozen):
     loop: dict[str, JsonValue] = Field(default_factory=dict)
     """Settings of the agent loop, over the task's (see `armbench.episode.LoopConfig`)."""
     copies: SFT | None = None
-    """Fine-tuning on text to repeat, first of all (`armbench.training.drills`); for `reproduce`."""
-    drills: SFT | None = None
-    """Fine-tuning on single turns, after that; for `reproduce`."""
+    """Fine-tuning on text to repeat, first of all (`armbench.training.copies`); for `reproduce`."""
+    lessons: SFT | None = None
+    """Fine-tuning on episodes that always call tools, after that; for `reproduce`."""
     sft: SFT | None = None
     """Fine-tuning; None if the recipe has none."""
     grpo: GRPO | None = None

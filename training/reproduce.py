@@ -7,11 +7,11 @@ Each step leaves its folder and is not done again; a killed run goes on where it
     OUT/
         data/, practice/    items of the bundled benchmark's generator, other seeds: for the
                             demonstrations and for the roll-outs
-        lessons/            runs of the teacher, always with tools: what is drilled
+        lessons/            runs of the teacher, always with tools
         demonstrations/     runs of the teacher, with tools in part; and without
         start/              a tokenizer learnt from them, random weights
-        copies/, drills/    fine-tuned on text to repeat, then on single turns of the lessons
-        sft/, direct/       then on whole demonstrations; without tools (for the table only)
+        copies/, taught/    fine-tuned on text to repeat, then on the lessons
+        sft/, direct/       then on the demonstrations; without tools (for the table only)
         stage1/, stage2/    after the two stages of reinforcement learning
         accuracy/, bonus/, single/   ablations: other rewards, one stage (with --ablations)
         runs/               every checkpoint on the evaluation set
@@ -53,16 +53,16 @@ class Sizes:
         data: Items of each track made for the demonstrations.
         practice: Items of each track made for the roll-outs.
         copies: Texts to repeat.
-        drilled: Items of the lessons, by task.
-        shown: Items demonstrated, by task; rows of pages are slow to process, so of those fewer.
+        taught: Items of the lessons, by task; pages are slow to process, so of those fewer.
+        shown: Items of the demonstrations, by task.
         judged: Items of each task judged in the end; None for all.
     """
 
     data: int = 3000
     practice: int = 800
     copies: int = 15000
-    drilled: tuple[int, int, int] = (3000, 2000, 3000)
-    shown: tuple[int, int, int] = (2400, 1000, 2000)
+    taught: tuple[int, int, int] = (3000, 2000, 3000)
+    shown: tuple[int, int, int] = (1200, 800, 1200)
     judged: int | None = None
 
 
@@ -123,8 +123,8 @@ def reproduce(
     for name, many in (("data", sizes.data), ("practice", sizes.practice)):
         steps.do(name, partial(make_data, out / name, SEEDS[name] + recipe.seed, many))
     lessons = out / "lessons"
-    drilled = dict(zip(TASKS, sizes.drilled, strict=True))
-    steps.do("lessons", lambda: demonstrate(out / "data", lessons, recipe, 0.0, drilled))
+    taught = dict(zip(TASKS, sizes.taught, strict=True))
+    steps.do("lessons", lambda: demonstrate(out / "data", lessons, recipe, 0.0, taught))
     shown, plain = out / "demonstrations" / "tools", out / "demonstrations" / "plain"
     steps.do("demonstrations", lambda: demonstrate(out / "data", shown, recipe, DIRECT, shares))
     steps.do(
@@ -133,9 +133,12 @@ def reproduce(
     )
     steps.do("start", lambda: make_start(_runs(shown), out / "start", recipe.seed))
     steps.do("copies", lambda: _copies(recipe, out, sizes.copies))
-    steps.do("drills", lambda: _drills(recipe, _runs(lessons), out))
-    steps.do("sft", lambda: _sft(recipe, _runs(shown), out, "sft"))
-    steps.do("direct", lambda: _sft(recipe, _runs(plain), out, "direct"))
+    for name, start, section, runs in (
+        ("taught", "copies", recipe.lessons, lessons),
+        ("sft", "taught", recipe.sft, shown),
+        ("direct", "taught", recipe.sft, plain),
+    ):
+        steps.do(name, partial(_tune, recipe, section, start, runs, out, name))
     steps.do("stage1", lambda: _grpo(recipe, out, "sft", 1, "stage1"))
     steps.do("stage2", lambda: _grpo(recipe, out, "stage1", 2, "stage2"))
     steps.do("checkpoint", lambda: pack(out / "stage2", out / "checkpoint", recipe))
@@ -159,33 +162,21 @@ def _runs(folder: Path) -> list[Path]:
 
 def _copies(recipe: Recipe, out: Path, many: int) -> Path:
     from armbench.models.hf_load import load_processor
-    from armbench.training.drills import copy_source
+    from armbench.training.copies import copy_source
 
     tokenizer = load_processor(out / "start").tokenizer
-    return _tune(
-        recipe, recipe.copies, "start", [copy_source(tokenizer, many, recipe.seed)], out, "copies"
-    )
-
-
-def _drills(recipe: Recipe, runs: list[Path], out: Path) -> Path:
-    from armbench.training.drills import drill_source
-
-    return _tune(
-        recipe, recipe.drills, "copies", [drill_source(runs, dict(recipe.loop))], out, "drills"
-    )
-
-
-def _sft(recipe: Recipe, runs: list[Path], out: Path, name: str) -> Path:
-    return _tune(recipe, recipe.sft, "drills", list(map(RunSource, runs)), out, name)
+    texts = copy_source(tokenizer, many, recipe.seed)
+    return _tune(recipe, recipe.copies, "start", texts, out, "copies")
 
 
 def _tune(
-    recipe: Recipe, section: SFT | None, start: str, sources: list[Source], out: Path, name: str
+    recipe: Recipe, section: SFT | None, start: str, data: Path | Source, out: Path, name: str
 ) -> Path:
     from armbench.training.sft import sft
 
     if section is None:
         raise ConfigError(f"the recipe {recipe.name} lacks a section that `reproduce` needs")
+    sources = list(map(RunSource, _runs(data))) if isinstance(data, Path) else [data]
     here = recipe.model_copy(update={"model": str(out / start), "sft": section})
     return sft(here, out, out / name, sources=sources, resume=True)
 

@@ -41,7 +41,8 @@ _FRAMES = (
     "\n=== end ===",
     "Pictures (name, index, size in pixels): original_image (0: ",
     "=== Question ===\n",
-    "=== Instructions the answer has to keep ===\n",
+    "=== Instructions the answer has to keep ===",
+    *(f"\n{n + 1}. " for n in range(6)),
     "=== Answer (text_0) ===\n",
     *(f"=== Answer {n + 1} (text_{n}) ===\n" for n in range(4)),
 )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
@@ -98,7 +98,7 @@ def _call(thought: str, name: str, **arguments: Any) -> str:
 
 
 def _look(sample: Sample, ask: Ask, results: list[str]) -> str:
-    """Zoom in on the detail, name it, name what each answer says, compare."""
+    """Zoom in on the detail, name it, repeat what each answer says, compare."""
     evidence = _evidence(sample)
     if not results:
         x1, y1, x2, y2 = evidence["region"]
@@ -107,8 +107,8 @@ def _look(sample: Sample, ask: Ask, results: list[str]) -> str:
         name = next(iter(ask.shown.images))
         return _call("I look closer.", "image_zoom_in_tool", image=name, bbox_2d=box)
     value = evidence["value"]
-    claims = [_claimed(answer, sample.category) for answer in ask.shown.candidates]
-    return _verdict(_compared(f"I see:\n{value}", claims, value), _right(sample, ask))
+    claims = [_claim(answer, sample.category) for answer in ask.shown.candidates]
+    return _verdict(_compared(f"I see:\n{value}", ask, claims, value), _right(sample, ask))
 
 
 def _around(middle: int, size: int) -> tuple[int, int]:
@@ -125,53 +125,99 @@ _CLAIMS = {
 }
 
 
-def _claimed(answer: str, category: str) -> str:
+def _claim(answer: str, category: str) -> tuple[str, str]:
+    """What an answer says, in its own words and in short."""
     found = _CLAIMS[category].match(answer)
-    return found["value"] if found else answer
+    return (found[0], found["value"]) if found else (answer, answer)
 
 
-def _compared(seen: str, claims: Sequence[str], wanted: str) -> str:
-    """What was seen, what each answer says, and whether that is the same; on lines of their own.
+def _compared(seen: str, ask: Ask, claims: Iterable[tuple[str, str]], wanted: str) -> str:
+    """What was seen, and of each answer what it says and whether that is the same.
 
-    There a value is the same tokens as in an answer that is nothing else, so it can be copied;
-    and a judge that has said of each answer whether it is the same need not compare all at once.
+    Answers are repeated under their own headings: what follows a heading is what followed it
+    before, which is the first thing that a small model learns of copying; and a judge that has
+    said of each answer whether it is the same need not compare all at once.
     """
-    says = "\n".join(
-        f"Answer {n}:\n{claim}\n{'same' if claim == wanted else 'other'}"
-        for n, claim in enumerate(claims, 1)
+    heads = re.findall(r"^=== Answer.*? ===\n", _asked(ask), re.MULTILINE)
+    says = "".join(
+        f"{head}{words}\n{'same' if claim == wanted else 'other'}\n"
+        for head, (words, claim) in zip(heads, claims, strict=True)
     )
-    return f"{seen}\n{says}\n"
+    return f"{seen}\n{says}"
+
+
+def _asked(ask: Ask) -> str:
+    """The text of the item as it is shown."""
+    user = next(message for message in ask.messages if message.role == "user")
+    return "".join(part.text for part in user.parts if part.type == "text")
 
 
 def _read(sample: Sample, ask: Ask, results: list[str]) -> str:
-    """Look the question up, say what the pages give, compare."""
+    """Look the question up, repeat the words that answer it, compare."""
     evidence = _evidence(sample)
+    question = "".join(part.text for part in sample.question if part.type == "text")
     if not results:
-        query = evidence["query"]
         document = ask.shown.documents[0]
-        return _call("I look it up.", "doc_page_retrieval_by_query", filename=document, query=query)
+        return _call(
+            "I look it up.", "doc_page_retrieval_by_query", filename=document, query=question
+        )
     value = str(evidence["value"])
-    read = re.search(rf"(?<![\w.,]){re.escape(value)}(?![\w]|[.,]\d)", results[0])
-    if not read and sample.category != "unanswerable":
-        # What the text does not settle is not to be learnt; the filters drop it.
-        return "<think>I cannot tell.</think>"
-    seen = f"I read:\n{value}" if read else "It is not in the text."
-    wanted = value if read else "Not answerable"
-    return _verdict(_compared(seen, ask.shown.candidates, wanted), _right(sample, ask))
+    words = _row(question, value, results[0]) or _passage(evidence["query"], value, results[0])
+    if not words:
+        return _verdict("It is not in the text.", _right(sample, ask))
+    claims = [(answer, answer) for answer in ask.shown.candidates]
+    return _verdict(_compared(f"I read:\n{words}", ask, claims, value), _right(sample, ask))
+
+
+_YEAR = re.compile(r"\b\d{4}\b")
+
+
+def _row(question: str, value: str, text: str) -> str:
+    """The row of a table that a question about a place and a year is answered by.
+
+    After it each year with its figure, up to the one asked for; "" if there is no such row.
+    """
+    year, years = _YEAR.search(question), list[str]()
+    for line in text.split("\n"):
+        name, *figures = line.split(" ")
+        if years and len(figures) == len(years) and year and f" {name} " in f"{question[:-1]} ":
+            pairs = dict(zip(years, figures, strict=True))
+            if pairs.get(year[0]) == value:
+                upto = years[: years.index(year[0]) + 1]
+                return "\n".join([line, *(f"{one} {pairs[one]}" for one in upto)])
+        found = _YEAR.findall(line)
+        years = found if len(found) > 1 and line.endswith(" ".join(found)) else years
+    return ""
+
+
+def _passage(query: str, value: str, text: str) -> str:
+    """Words from the year asked for, or from the query's own, up to the answer; "" if none."""
+    year = _YEAR.search(query)
+    start = year[0] if year else query
+    there = rf"{re.escape(start)}[^.\d]{{0,120}}?(?<![\w.,]){re.escape(value)}(?!\w|[.,]\d)"
+    found = re.search(there.replace(r"\ ", r"\s"), text)
+    return found[0] if found else ""
 
 
 def _check(sample: Sample, ask: Ask, results: list[str]) -> str:
-    """Run the checker of each instruction in turn, then count."""
+    """Repeat each instruction in turn and run its checker, then count."""
     checks = _evidence(sample)["checks"]
     if len(results) < len(checks):
-        check = checks[len(results)]
-        thought = f"I check instruction {len(results) + 1} of {len(checks)}."
+        check, number = checks[len(results)], len(results) + 1
+        [words] = re.findall(rf"^{number}\. .*$", _listed(ask), re.MULTILINE)
+        thought = f"Instruction {number} of {len(checks)}.\n{words}"
         return _call(thought, check["tool"], response="text_0", **check["arguments"])
     kept = [_outcome(result) for result in results]
     told = "Kept: " + ", ".join("yes" if one else "no" for one in kept) + "."
     told += f" {sum(kept)} of {len(kept)}."
     verdict = all(kept) if sample.mode == "single" else float(sum(kept))
     return _verdict(told, verdict)
+
+
+def _listed(ask: Ask) -> str:
+    """The instructions as they are shown."""
+    found = re.search(r"=== Instructions [^\n]*===\n(.*?)\n=== end ===", _asked(ask), re.DOTALL)
+    return found[1] if found else ""
 
 
 def _outcome(result: str) -> bool:

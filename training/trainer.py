@@ -18,6 +18,7 @@ from armbench.models.hf import is_out_of_memory
 from armbench.training.books import Books
 from armbench.training.data import Example, Examples, StepOrder, batch_of
 from armbench.training.encode import IGNORE
+from armbench.training.optimizers import muon_and_adamw
 from armbench.training.recipe import SFT
 
 __all__ = ["JudgeTrainer", "last_good", "training_arguments"]
@@ -151,6 +152,14 @@ class JudgeTrainer(transformers.Trainer):
         finally:
             self.books.end()
 
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Muon where the recipe asks for it; else as the Trainer does."""
+        rate = self.settings.muon_lr
+        if rate is not None and self.optimizer is None:
+            s = self.settings
+            self.optimizer = muon_and_adamw(self.model, s.lr, rate, s.weight_decay)
+        return super().create_optimizer(model)
+
     def _get_train_sampler(self, train_dataset: Any = None) -> StepOrder:
         return self.order
 
@@ -168,6 +177,7 @@ class JudgeTrainer(transformers.Trainer):
         which at 150,000 words and long prompts is most of the memory saved.
         """
         self._batch = inputs.pop("row").flatten().tolist()
+        seen = sum(self.examples[number].length for number in self._batch)
         labels = inputs.pop("labels")[:, 1:]
         places = (labels != IGNORE).any(0).nonzero()[:, 0]
         outputs = model(**inputs, logits_to_keep=places)
@@ -179,8 +189,7 @@ class JudgeTrainer(transformers.Trainer):
         loss = total * self.accelerator.num_processes / num_items_in_batch
         with torch.no_grad():
             right = (logits.argmax(-1) == wanted).sum()
-        seen = inputs["attention_mask"].sum()
-        self._counts += torch.tensor([right.item(), len(wanted), seen.item()])
+        self._counts += torch.tensor([right.item(), len(wanted), seen])
         if not math.isfinite(value := loss.item()):
             self._stop("the loss", value)
         return (loss, outputs) if return_outputs else loss

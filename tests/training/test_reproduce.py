@@ -9,15 +9,15 @@ import pytest
 
 from armbench.models.hf_load import load_processor
 from armbench.training.recipe import read_recipe
-from armbench.training.reproduce import Sizes, reproduce, table
+from armbench.training.reproduce import Sizes, report, reproduce
 
 pytest.importorskip("torch")
 pytest.importorskip("reportlab")
 
-SIZES = Sizes(data=6, practice=4, copies=4, drilled=(2, 1, 2), shown=(4, 2, 4), judged=1)
+SIZES = Sizes(data=6, practice=4, copies=4, taught=(2, 1, 2), shown=(4, 2, 4), judged=1)
 CHANGES = {
     "copies.max_steps": "2",
-    "drills.max_steps": "2",
+    "lessons.max_steps": "2",
     "sft.max_steps": "2",
     "sft.batch": "4",
     "sft.micro_batch": "2",
@@ -34,7 +34,7 @@ STEPS = [
     "demonstrations",
     "start",
     "copies",
-    "drills",
+    "taught",
     "sft",
     "direct",
     "stage1",
@@ -49,7 +49,7 @@ def test_every_step_leaves_what_the_next_needs(tmp_path: Path) -> None:
     load_processor(made)
     minutes = json.loads((tmp_path / "minutes.json").read_text("utf-8"))
     assert set(STEPS) <= set(minutes)
-    text = table(tmp_path)
+    text = report(tmp_path, recipe)
     for judge in ("start", "direct", "sft", "stage1", "stage2", "stage2-without-tools"):
         assert f"| {judge} |" in text
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from armbench.training.encode import encode
 from armbench.training.filters import brought_evidence, well_formed
 from armbench.training.recipe import Recipe
 from armbench.training.start import TASKS, check_apart, demonstrate, make_data, make_start
+from armbench.training.teacher import _passage, _row
 
 pytest.importorskip("reportlab")
 
@@ -41,10 +43,7 @@ def records(runs: list[Path]) -> list[Record]:
 def test_every_demonstration_is_right_well_formed_and_saw_evidence(runs: list[Path]) -> None:
     found = records(runs)
     assert len(found) == 24
-    settled = [r for r in found if "I cannot tell" not in r.trajectory.last_text]
-    assert len(settled) > 18
-    assert all(r.score.counted_as == "missing" for r in found if r not in settled)
-    for record in settled:
+    for record in found:
         assert record.score.counted_as == "correct"
         assert well_formed(record.trajectory.last_text)
         assert brought_evidence(record.trajectory, record.sample)
@@ -58,6 +57,52 @@ def test_what_it_says_of_a_checker_is_what_the_checker_said(runs: list[Path]) ->
         if "instruction" in record.sample.task:
             told = f"{sum(map(bool, checks))} of {len(checks)}."
             assert told in record.trajectory.last_text
+
+
+def test_it_repeats_what_it_was_shown_word_by_word(runs: list[Path]) -> None:
+    told = 0
+    for record in records(runs):
+        events = record.trajectory.events
+        shown = [p for m in record.trajectory.messages for p in m.parts]
+        shown += [p for e in events if e.kind == "tool" for p in e.result.parts]
+        text = "\n".join(p.text for p in shown if p.type == "text")
+        said = "\n".join(e.reply.text for e in events if e.kind == "model")
+        lines = re.findall(r"^(?:=== Answer.*===\n.*|\d\. .*?)(?:</think>)?$", said, re.MULTILINE)
+        assert all(line.removesuffix("</think>") in text for line in lines)
+        told += len(lines)
+        if found := re.search(r"I read:\n(.*)$", said, re.MULTILINE):
+            assert found[1] in text
+    assert told > 24
+
+
+@pytest.mark.parametrize(
+    ("question", "value", "words"),
+    [
+        ("What was it at Pelton in 1966?", "632", "Pelton 551 632\n1965 551\n1966 632"),
+        ("What was it in 1965 for Garton?", "772", "Garton 772 486\n1965 772"),
+        ("What was it at Pelton in 1966?", "486", ""),
+        ("Which had the most in 1966?", "Pelton", ""),
+    ],
+)
+def test_a_row_is_read_up_to_the_year(question: str, value: str, words: str) -> None:
+    text = "Table: use\nStation 1965 1966\nGarton 772 486\nPelton 551 632\nNew windows"
+    assert _row(question, value, text) == words
+
+
+@pytest.mark.parametrize(
+    ("query", "value", "words"),
+    [
+        ("valves Pelton 1968", "317", "1968, Pelton put the number\nof valves at 317"),
+        ("valves Pelton 1966", "350", ""),
+        ("clerk of Pelton", "Ada Linvik", "clerk of\nPelton is Ada Linvik"),
+    ],
+)
+def test_a_passage_goes_from_what_was_asked_to_the_answer(
+    query: str, value: str, words: str
+) -> None:
+    text = "It stood at 350 in 1966. For 1968, Pelton put the number\nof valves at 317. The clerk of"
+    text += "\nPelton is Ada Linvik."
+    assert _passage(query, value, text) == words
 
 
 def test_without_tools_none_are_offered(data: Path, tmp_path: Path) -> None:
