@@ -159,9 +159,8 @@ def batch_of(rows: Sequence[Mapping[str, Any]], pad_id: int) -> dict[str, Any]:
     from armbench.models.hf import collate
 
     left_out = ("labels", "attention_mask")
-    batch = collate(
-        [{k: v for k, v in row.items() if k not in left_out} for row in rows], pad_id, pad_right=True
-    )
+    kept = [{name: row[name] for name in row if name not in left_out} for row in rows]
+    batch = collate(kept, pad_id, pad_right=True)
     longest = batch["input_ids"].shape[1]
     batch["labels"] = torch.cat(
         [

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch.optim import AdamW, Muon, Optimizer
 
 __all__ = ["Together", "muon_and_adamw"]

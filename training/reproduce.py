@@ -52,7 +52,8 @@ class Sizes:
     Attributes:
         data: Items of each track made for the demonstrations.
         practice: Items of each track made for the roll-outs.
-        copies: Texts to repeat.
+        copies: Texts to repeat, of each of `armbench.training.copies.LEVELS`.
+        reminders: Texts to repeat among the lessons, lest copying is forgotten.
         taught: Items of the lessons, by task; pages are slow to process, so of those fewer.
         shown: Items of the demonstrations, by task.
         judged: Items of each task judged in the end; None for all.
@@ -60,13 +61,14 @@ class Sizes:
 
     data: int = 3000
     practice: int = 800
-    copies: int = 15000
-    taught: tuple[int, int, int] = (3000, 2000, 3000)
-    shown: tuple[int, int, int] = (1200, 800, 1200)
+    copies: tuple[int, int, int] = (15000, 12000, 5000)
+    reminders: int = 1200
+    taught: tuple[int, int, int] = (2600, 1600, 2600)
+    shown: tuple[int, int, int] = (800, 500, 800)
     judged: int | None = None
 
 
-DIRECT = 0.3
+DIRECT = 0.45
 """Share of the demonstrations without a call: what reinforcement learning has to lower."""
 
 ABLATIONS = ("accuracy", "bonus", "single")
@@ -133,12 +135,9 @@ def reproduce(
     )
     steps.do("start", lambda: make_start(_runs(shown), out / "start", recipe.seed))
     steps.do("copies", lambda: _copies(recipe, out, sizes.copies))
-    for name, start, section, runs in (
-        ("taught", "copies", recipe.lessons, lessons),
-        ("sft", "taught", recipe.sft, shown),
-        ("direct", "taught", recipe.sft, plain),
-    ):
-        steps.do(name, partial(_tune, recipe, section, start, runs, out, name))
+    steps.do("taught", lambda: _teach(recipe, out, sizes.reminders))
+    for name, runs in (("sft", shown), ("direct", plain)):
+        steps.do(name, partial(_tune, recipe, recipe.sft, "taught", _sources(runs), out, name))
     steps.do("stage1", lambda: _grpo(recipe, out, "sft", 1, "stage1"))
     steps.do("stage2", lambda: _grpo(recipe, out, "stage1", 2, "stage2"))
     steps.do("checkpoint", lambda: pack(out / "stage2", out / "checkpoint", recipe))
@@ -160,23 +159,39 @@ def _runs(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir())
 
 
-def _copies(recipe: Recipe, out: Path, many: int) -> Path:
+def _copies(recipe: Recipe, out: Path, many: tuple[int, int, int]) -> None:
+    start = "start"
+    for level, texts in enumerate(many):
+        name = f"copies/{level + 1}"
+        _tune(recipe, recipe.copies, start, [_texts(recipe, out, level, texts)], out, name)
+        start = name
+
+
+def _teach(recipe: Recipe, out: Path, reminders: int) -> None:
+    hardest = _texts(recipe, out, len(Sizes.copies) - 1, reminders)
+    sources = [*_sources(out / "lessons"), hardest]
+    _tune(recipe, recipe.lessons, f"copies/{len(Sizes.copies)}", sources, out, "taught")
+
+
+def _texts(recipe: Recipe, out: Path, level: int, many: int) -> Source:
     from armbench.models.hf_load import load_processor
-    from armbench.training.copies import copy_source
+    from armbench.training.copies import LEVELS, copy_source
 
     tokenizer = load_processor(out / "start").tokenizer
-    texts = copy_source(tokenizer, many, recipe.seed)
-    return _tune(recipe, recipe.copies, "start", texts, out, "copies")
+    return copy_source(tokenizer, LEVELS[level], many, recipe.seed + level)
+
+
+def _sources(folder: Path) -> list[Source]:
+    return list(map(RunSource, _runs(folder)))
 
 
 def _tune(
-    recipe: Recipe, section: SFT | None, start: str, data: Path | Source, out: Path, name: str
+    recipe: Recipe, section: SFT | None, start: str, sources: list[Source], out: Path, name: str
 ) -> Path:
     from armbench.training.sft import sft
 
     if section is None:
         raise ConfigError(f"the recipe {recipe.name} lacks a section that `reproduce` needs")
-    sources = list(map(RunSource, _runs(data))) if isinstance(data, Path) else [data]
     here = recipe.model_copy(update={"model": str(out / start), "sft": section})
     return sft(here, out, out / name, sources=sources, resume=True)
 

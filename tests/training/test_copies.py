@@ -10,25 +10,37 @@ pytest.importorskip("torch")
 
 from armbench.episode import LoopConfig
 from armbench.models.hf_load import load_processor
-from armbench.training.copies import copy_source
+from armbench.training.copies import LEVELS, Level, copy_source
 from armbench.training.encode import encode
 from armbench.training.sources import Unusable
 
 
 def test_the_source_gives_the_same_texts_at_each_pass(checkpoint: Path) -> None:
-    source = copy_source(load_processor(checkpoint).tokenizer, 5, seed=1)
+    source = copy_source(load_processor(checkpoint).tokenizer, LEVELS[1], 5, seed=1)
     first, second = ([row[0] for row in source if not isinstance(row, Unusable)] for _ in "12")
     assert len(first) == 5
     assert first == second
 
 
-def test_a_copy_repeats_the_tokens_it_was_shown(checkpoint: Path) -> None:
-    processor = load_processor(checkpoint)
-    for row in copy_source(processor.tokenizer, 20, seed=1):
+@pytest.mark.parametrize("level", LEVELS)
+def test_lines_are_said_again_word_by_word(level: Level, checkpoint: Path) -> None:
+    tokenizer = load_processor(checkpoint).tokenizer
+    for row in copy_source(tokenizer, level, 20, seed=1):
         assert not isinstance(row, Unusable)
-        trajectory, _, store = row
-        encoded = encode(trajectory, processor, store, LoopConfig())
-        (turn,) = encoded.turns
+        [message] = row[0].messages
+        shown = message.parts[0].text.split("\n")
+        said = row[0].last_text.split("\n")
+        assert said
+        assert sorted(set(shown)) == sorted(set(said)) or len(shown) > len(said)
+        assert set(said) <= set(shown)
+
+
+def test_a_single_line_is_said_in_the_tokens_it_was_shown_in(checkpoint: Path) -> None:
+    processor = load_processor(checkpoint)
+    for row in copy_source(processor.tokenizer, LEVELS[0], 20, seed=1):
+        assert not isinstance(row, Unusable)
+        encoded = encode(row[0], processor, row[2], LoopConfig())
+        [turn] = encoded.turns
         ids = encoded.inputs["input_ids"][0].tolist()
         said = ids[turn.start : turn.end]
         shown = ids[: turn.start]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+import torch
 
 from armbench.training.optimizers import Together, muon_and_adamw
 
@@ -35,7 +36,10 @@ def made(model: Any) -> Together:
 def test_matrices_inside_go_to_muon_and_the_rest_that_learns_to_adamw() -> None:
     model = Small()
     muon, adamw = made(model).parts
-    held = [[id(p) for group in part.param_groups for p in group["params"]] for part in (muon, adamw)]
+    held = [
+        [id(weight) for group in part.param_groups for weight in group["params"]]
+        for part in (muon, adamw)
+    ]
     assert held == [
         [id(model.inside.weight)],
         [id(model.embed_tokens.weight), id(model.inside.bias)],

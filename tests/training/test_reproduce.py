@@ -14,7 +14,15 @@ from armbench.training.reproduce import Sizes, report, reproduce
 pytest.importorskip("torch")
 pytest.importorskip("reportlab")
 
-SIZES = Sizes(data=6, practice=4, copies=4, taught=(2, 1, 2), shown=(4, 2, 4), judged=1)
+SIZES = Sizes(
+    data=6,
+    practice=4,
+    copies=(4, 4, 4),
+    reminders=2,
+    taught=(2, 1, 2),
+    shown=(4, 2, 4),
+    judged=1,
+)
 CHANGES = {
     "copies.max_steps": "2",
     "lessons.max_steps": "2",

@@ -100,8 +100,10 @@ def test_a_row_is_read_up_to_the_year(question: str, value: str, words: str) -> 
 def test_a_passage_goes_from_what_was_asked_to_the_answer(
     query: str, value: str, words: str
 ) -> None:
-    text = "It stood at 350 in 1966. For 1968, Pelton put the number\nof valves at 317. The clerk of"
-    text += "\nPelton is Ada Linvik."
+    text = (
+        "It stood at 350 in 1966. For 1968, Pelton put the number\nof valves at 317. "
+        "The clerk of\nPelton is Ada Linvik."
+    )
     assert _passage(query, value, text) == words
 
 
