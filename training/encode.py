@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from armbench.dialects import Dialect, make_dialect
+from armbench.dialects import make_dialect
 from armbench.models.tokens import Tokens, own_tokens, render, tokenize
 from armbench.prompt import without_control
 from armbench.trajectory import ModelEvent, NoteEvent, ToolEvent, Trajectory
@@ -83,7 +83,7 @@ def conversation(
     messages, turns = list(trajectory.messages), []
     for event in trajectory.events:
         if isinstance(event, ModelEvent):
-            messages.append(_spoken(dialect, event))
+            messages.append(_spoken(event))
             turns.append(event)
         elif isinstance(event, ToolEvent):
             messages.append(dialect.result(event.call, event.result))
@@ -92,8 +92,9 @@ def conversation(
     return messages, turns
 
 
-def _spoken(dialect: Dialect, event: ModelEvent) -> Message:
-    return Message(role="assistant", parts=(TextPart(text=event.reply.text[: event.kept]),))
+def _spoken(event: ModelEvent) -> Message:
+    text = without_control(event.reply.text[: event.kept])  # as it was sent back
+    return Message(role="assistant", parts=(TextPart(text=text),))
 
 
 def encode(trajectory: Trajectory, processor: Any, store: ImageStore, loop: LoopConfig) -> Encoded:
