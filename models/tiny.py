@@ -26,9 +26,6 @@ __all__ = ["CHAT_TEMPLATE", "Family", "TinySize", "build_tiny", "package_texts",
 Family = Literal["qwen2_5_vl", "qwen3_vl"]
 """Model families that can be built; the name is the ``model_type`` of transformers."""
 
-HEAD_DIM = 64
-"""Size of a text attention head: the smallest that vLLM's CPU kernels and real models share."""
-
 SPECIAL = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
     *("<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>", "<|box_end|>"),
@@ -64,8 +61,9 @@ class TinySize:
     Attributes:
         vocab: Tokens at most, control tokens included.
         layers: Text layers.
-        heads: Text attention heads of `HEAD_DIM` each; the hidden size follows.
+        heads: Text attention heads; times `head_dim` they make the hidden size.
         kv_heads: Key and value heads; divides `heads`.
+        head_dim: Size of a head: 32 or more, which vLLM's CPU kernels want, and divisible by 16.
         mlp: Width of the text MLP.
         vision_hidden: Width of the vision tower (two heads).
         vision_layers: Layers of the vision tower.
@@ -78,6 +76,7 @@ class TinySize:
     layers: int = 4
     heads: int = 4
     kv_heads: int = 2
+    head_dim: int = 64
     mlp: int = 384
     vision_hidden: int = 128
     vision_layers: int = 2
@@ -88,7 +87,7 @@ class TinySize:
     @property
     def hidden(self) -> int:
         """Width of the text model."""
-        return self.heads * HEAD_DIM
+        return self.heads * self.head_dim
 
 
 def build_tiny(
@@ -221,8 +220,9 @@ def _text_config(size: TinySize, ids: dict[str, int], vocab: int) -> dict[str, A
 def _model_config(
     family: Family, size: TinySize, ids: dict[str, int], vocab: int
 ) -> dict[str, Any]:
-    # Sums to half a head: time, height, width.
-    mrope = {"mrope_section": [8, 12, 12], "rope_type": "default"}
+    # Time, height, width: half a head together, in the proportions of the published models.
+    part = size.head_dim // 16
+    mrope = {"mrope_section": [2 * part, 3 * part, 3 * part], "rope_type": "default"}
     text = _text_config(size, ids, vocab)
     vision: dict[str, Any] = {
         "model_type": family,
@@ -252,7 +252,7 @@ def _model_config(
         return {"architectures": [kind], **text, **shared, "vision_config": vision}
     vision |= {"patch_size": 16, "hidden_act": "gelu_pytorch_tanh"}
     vision |= {"num_position_embeddings": 256, "deepstack_visual_indexes": [0]}
-    text |= {"model_type": "qwen3_vl_text", "head_dim": HEAD_DIM}
+    text |= {"model_type": "qwen3_vl_text", "head_dim": size.head_dim}
     text["rope_scaling"] = {**mrope, "mrope_interleaved": True}
     kind = "Qwen3VLForConditionalGeneration"
     return {"architectures": [kind], **shared, "text_config": text, "vision_config": vision}

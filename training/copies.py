@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import log2
 from random import Random
 from typing import Any
 
@@ -30,14 +31,19 @@ class Level:
     Attributes:
         lines: Fewest and most lines of a text.
         words: Fewest and most words of a line.
+        few: Whether a text has few different words. One word of context then does not tell
+            which comes next, as in prose and figures.
     """
 
     lines: tuple[int, int]
     words: tuple[int, int]
+    few: bool = False
 
 
-LEVELS = (Level((1, 1), (4, 16)), Level((1, 8), (3, 10)), Level((2, 24), (3, 16)))
+LEVELS = (Level((1, 1), (4, 16)), Level((1, 8), (3, 10)), Level((2, 24), (3, 16), few=True))
 """From easy to hard."""
+_LONG = 64
+"""Characters from which what is one token is no heading but a line of the system prompt."""
 _SAID = 12
 """Most lines that are said again."""
 
@@ -51,21 +57,31 @@ def copy_source(tokenizer: Any, level: Level, many: int, seed: int) -> MadeSourc
         many: How many texts.
         seed: Of the draw.
     """
-    reserved = set(tokenizer.get_added_vocab().values())
-    words = [tokenizer.decode([n]) for n in range(len(tokenizer)) if n not in reserved]
-    words = [word for word in words if word.isascii() and word.isprintable()]
+    words = _words(tokenizer)
 
     def make() -> Iterator[Demonstration]:
         source, store = Random(seed), ImageStore()
         for number in range(many):
+            known = words
+            if level.few:
+                known = source.sample(words, round(2 ** source.uniform(4, log2(len(words)))))
             lines = [
-                "".join(source.choices(words, k=source.randint(*level.words)))
+                "".join(source.choices(known, k=source.randint(*level.words)))
                 for _ in range(source.randint(*level.lines))
             ]
             again = source.sample(lines, min(_SAID, len(lines)))
             yield _copy(number, "\n".join(lines), "\n".join(again)), None, store
 
     return MadeSource("copies", make, {})
+
+
+def _words(tokenizer: Any) -> list[str]:
+    """What a text may hold: words, and headings that are one token; no marks of the template."""
+    added = set(tokenizer.get_added_vocab().values())
+    told = {n: tokenizer.decode([n]) for n in range(len(tokenizer))}
+    headings = [word for n, word in told.items() if n in added and len(word) < _LONG]
+    words = [word for n, word in told.items() if n not in added and word.isprintable()]
+    return [word for word in words if word.isascii()] + [h for h in headings if "<" not in h]
 
 
 def _copy(number: int, text: str, again: str) -> Trajectory:
