@@ -61,7 +61,7 @@ class Sizes:
 
     data: int = 3000
     practice: int = 800
-    copies: tuple[int, int, int] = (15000, 12000, 5000)
+    copies: tuple[int, int, int] = (15000, 9000, 6000)
     reminders: int = 1200
     taught: tuple[int, int, int] = (2600, 1600, 2600)
     shown: tuple[int, int, int] = (800, 500, 800)
