@@ -149,7 +149,7 @@ def test_the_start_reads_its_prompts_in_few_tokens(runs: list[Path], tmp_path: P
         for record in read_records(RunDir(run)):
             encoded = encode(record.trajectory, processor, RunDir(run).images, loop)
             system = record.trajectory.messages[0].parts[0]
-            assert len(processor.tokenizer.encode(system.text)) < 120
+            assert len(processor.tokenizer.encode(system.text)) < 200
             assert encoded.length < 1600
     again = make_start(runs, tmp_path / "again", 0)
     for file in start.iterdir():
