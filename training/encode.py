@@ -83,7 +83,7 @@ def conversation(
     messages, turns = list(trajectory.messages), []
     for event in trajectory.events:
         if isinstance(event, ModelEvent):
-            messages.append(_spoken(event))
+            messages.append(Message(role="assistant", parts=(TextPart(text=_sent(event)),)))
             turns.append(event)
         elif isinstance(event, ToolEvent):
             messages.append(dialect.result(event.call, event.result))
@@ -92,9 +92,9 @@ def conversation(
     return messages, turns
 
 
-def _spoken(event: ModelEvent) -> Message:
-    text = without_control(event.reply.text[: event.kept])  # as it was sent back
-    return Message(role="assistant", parts=(TextPart(text=text),))
+def _sent(event: ModelEvent) -> str:
+    """What stayed of a turn, as it was sent back."""
+    return without_control(event.reply.text[: event.kept])
 
 
 def encode(trajectory: Trajectory, processor: Any, store: ImageStore, loop: LoopConfig) -> Encoded:
@@ -133,8 +133,7 @@ def _known(tokenizer: Any, event: ModelEvent) -> tuple[int, ...] | None:
 
 
 def _written(tokenizer: Any, event: ModelEvent) -> Sequence[int]:
-    text = without_control(event.reply.text[: event.kept])  # as it was sent back
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    ids: list[int] = tokenizer.encode(_sent(event), add_special_tokens=False)
     return ids
 
 

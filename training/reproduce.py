@@ -34,6 +34,7 @@ from armbench.runlog import read_json, write_json
 from armbench.runsetup import RunOptions
 from armbench.task import load_task
 from armbench.training.card import figures, pack, stage_curves, table
+from armbench.training.copies import LEVELS, copy_source
 from armbench.training.curves import can_draw
 from armbench.training.recipe import SFT, Recipe
 from armbench.training.sources import RunSource, Source
@@ -137,7 +138,7 @@ def reproduce(
     steps.do("copies", lambda: _copies(recipe, out, sizes.copies))
     steps.do("taught", lambda: _teach(recipe, out, sizes.reminders))
     for name, runs in (("sft", shown), ("direct", plain)):
-        steps.do(name, partial(_tune, recipe, recipe.sft, "taught", _sources(runs), out, name))
+        steps.do(name, partial(_sft, recipe, out, runs, name))
     steps.do("stage1", lambda: _grpo(recipe, out, "sft", 1, "stage1"))
     steps.do("stage2", lambda: _grpo(recipe, out, "stage1", 2, "stage2"))
     steps.do("checkpoint", lambda: pack(out / "stage2", out / "checkpoint", recipe))
@@ -168,14 +169,17 @@ def _copies(recipe: Recipe, out: Path, many: tuple[int, int, int]) -> None:
 
 
 def _teach(recipe: Recipe, out: Path, reminders: int) -> None:
-    hardest = _texts(recipe, out, len(Sizes.copies) - 1, reminders)
+    hardest = _texts(recipe, out, len(LEVELS) - 1, reminders)
     sources = [*_sources(out / "lessons"), hardest]
-    _tune(recipe, recipe.lessons, f"copies/{len(Sizes.copies)}", sources, out, "taught")
+    _tune(recipe, recipe.lessons, f"copies/{len(LEVELS)}", sources, out, "taught")
+
+
+def _sft(recipe: Recipe, out: Path, runs: Path, name: str) -> None:
+    _tune(recipe, recipe.sft, "taught", _sources(runs), out, name)
 
 
 def _texts(recipe: Recipe, out: Path, level: int, many: int) -> Source:
     from armbench.models.hf_load import load_processor
-    from armbench.training.copies import LEVELS, copy_source
 
     tokenizer = load_processor(out / "start").tokenizer
     return copy_source(tokenizer, LEVELS[level], many, recipe.seed + level)

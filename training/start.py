@@ -19,7 +19,7 @@ from armbench.task import Task, load_task
 from armbench.training.recipe import Recipe
 from armbench.training.teacher import Teacher
 from armbench.trajectory import ModelEvent, ToolEvent
-from armbench.types import Message, Sample, TextPart
+from armbench.types import Sample, TextPart
 
 __all__ = ["TASKS", "check_apart", "demonstrate", "make_data", "make_start"]
 
@@ -164,18 +164,14 @@ def make_start(runs: Sequence[Path], out: Path, seed: int) -> Path:
             line
             for message in t.messages
             if message.role == "system"
-            for line in _text(message).split("\n")
+            for line in message.text.split("\n")
             if len(line) >= _LONG and "<answer>" not in line  # verdicts differ by a word only
         )
         if number in chosen:
-            corpus += [_text(message) for message in t.messages if message.role == "user"]
+            corpus += [message.text for message in t.messages if message.role == "user"]
             corpus += [text for event in t.events for text in _words(event)]
     phrases = [*sorted(lines), *_FRAMES]
     return build_tiny(out, seed=seed, size=SIZE, texts=corpus, phrases=phrases)
-
-
-def _text(message: Message) -> str:
-    return "".join(part.text for part in message.parts if isinstance(part, TextPart))
 
 
 def _words(event: Any) -> Iterator[str]:

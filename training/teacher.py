@@ -52,11 +52,7 @@ class Teacher:
     def _reply(self, ask: Ask) -> Reply:
         sample = self._samples[ask.shown.sample_id]
         source = Random(derive_seed(0, "teacher", sample.task, sample.id, *ask.shown.candidates))
-        results = [
-            "".join(part.text for part in message.parts if part.type == "text")
-            for message in ask.messages
-            if message.role == "tool"
-        ]
+        results = [message.text for message in ask.messages if message.role == "tool"]
         plain = not ask.shown.tools or source.random() < self._direct
         text = _direct(sample, ask) if plain else _STEPS[_kind(sample)](sample, ask, results)
         return Reply(text=text, usage=Usage(output_tokens=len(text.split())))
@@ -148,19 +144,16 @@ def _compared(seen: str, ask: Ask, claims: Iterable[tuple[str, str]], wanted: st
 
 def _asked(ask: Ask) -> str:
     """The text of the item as it is shown."""
-    user = next(message for message in ask.messages if message.role == "user")
-    return "".join(part.text for part in user.parts if part.type == "text")
+    return next(message.text for message in ask.messages if message.role == "user")
 
 
 def _read(sample: Sample, ask: Ask, results: list[str]) -> str:
     """Look the question up, repeat the words that answer it, compare."""
     evidence = _evidence(sample)
-    question = "".join(part.text for part in sample.question if part.type == "text")
+    question = sample.text
     if not results:
-        document = ask.shown.documents[0]
-        return _call(
-            "I look it up.", "doc_page_retrieval_by_query", filename=document, query=question
-        )
+        name = ask.shown.documents[0]
+        return _call("I look it up.", "doc_page_retrieval_by_query", filename=name, query=question)
     value = str(evidence["value"])
     words = _row(question, value, results[0]) or _passage(evidence["query"], value, results[0])
     if not words:

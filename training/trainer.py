@@ -154,10 +154,9 @@ class JudgeTrainer(transformers.Trainer):
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Muon where the recipe asks for it; else as the Trainer does."""
-        rate = self.settings.muon_lr
-        if rate is not None and self.optimizer is None:
-            s = self.settings
-            self.optimizer = muon_and_adamw(self.model, s.lr, rate, s.weight_decay)
+        of = self.settings
+        if of.muon_lr is not None and self.optimizer is None:
+            self.optimizer = muon_and_adamw(self.model, of.lr, of.muon_lr, of.weight_decay)
         return super().create_optimizer(model)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> StepOrder:
