@@ -8,6 +8,7 @@ generate together). Tools run in worker threads in both, for a limited time.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
@@ -24,6 +25,9 @@ from armbench.types import Reply, ToolResult
 
 _TOOL_PATIENCE = 0.2
 """Seconds a batch waits for tools just begun, so that episodes stay in step."""
+
+_OBJECTS = 10_000
+"""Objects made between two looks for garbage in cycles."""
 
 OnDone = Callable[[Plan, Trajectory], None]
 
@@ -88,12 +92,17 @@ def drive(
         raise ConfigError(f"concurrency has to be 1 or more, not {concurrency}")
     wait_for = _TOOL_PATIENCE if patience is None else patience
     pool = ToolPool(run_tool, _threads(), tool_seconds)
+    often = gc.get_threshold()
+    # Requests allocate thousands of objects and leave no cycles: looking for those every 700
+    # costs more than reading the replies.
+    gc.set_threshold(max(often[0], _OBJECTS) if often[0] else 0, *often[1:])
     try:
         if isinstance(backend, BatchBackend):
             _Batched(backend, pool, on_done, wait_for).run(iter(plans), concurrency)
         else:
             _run(_drive_async(iter(plans), backend, on_done, concurrency, pool))
     finally:
+        gc.set_threshold(*often)
         pool.close()
 
 
@@ -183,8 +192,13 @@ async def _drive_async(
         for plan in plans:
             on_done(plan, await one(plan))
 
-    tasks = [asyncio.create_task(worker()) for _ in range(concurrency)]
+    tasks: list[asyncio.Task[None]] = []
     try:
+        for _ in range(concurrency):
+            tasks.append(asyncio.create_task(worker()))
+            # Else no request would leave before all had been put together, and from then on
+            # all replies would come at once, to wait for each other.
+            await asyncio.sleep(0)
         await asyncio.gather(*tasks)
     finally:
         for task in tasks:

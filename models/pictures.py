@@ -196,7 +196,7 @@ class Body:
 
     def __init__(self, pictures: Pictures, ask: Ask) -> None:
         self._pictures, self._ask = pictures, ask
-        self._nonce = f"@{secrets.token_hex(16)}@"  # no text can hold it by chance or by guess
+        self._nonce = ""  # made with the first picture
         self._marked: list[bytes] = []
         self.by_name: list[str] = []
         self.in_full: list[str] = []
@@ -204,6 +204,8 @@ class Body:
 
     def mark(self, data: bytes) -> str:
         """A stand-in for a text of base64."""
+        # No text can hold it by chance or by guess.
+        self._nonce = self._nonce or f"@{secrets.token_hex(16)}@"
         self._marked.append(data)
         return f"{self._nonce}{len(self._marked) - 1}@"
 

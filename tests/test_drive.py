@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 import time
@@ -86,6 +87,39 @@ def test_concurrency_is_kept_and_used(make: Any, concurrency: int) -> None:
     assert len(run(plans(20), backend, concurrency)) == 20
     most = backend.most if isinstance(backend, Served) else max(map(len, backend.batches))
     assert most == concurrency
+
+
+def test_the_first_request_leaves_before_the_last_episode_is_made() -> None:
+    asked: list[int] = []
+    seen: list[int] = []
+    backend = Served(in_turn(VERDICT))
+
+    async def generate(ask: Ask) -> Reply:
+        asked.append(number(ask))
+        await asyncio.sleep(0.05)
+        return Reply(text=VERDICT)
+
+    def counted() -> Iterator[Plan]:
+        for plan in plans(50):
+            seen.append(len(asked))
+            yield plan
+
+    backend.generate = generate  # type: ignore[method-assign]
+    run(counted(), backend, concurrency=50)
+    assert seen[-1] > 40
+
+
+def test_garbage_is_collected_as_before_a_run(make: Any) -> None:
+    before = gc.get_threshold()
+    during: list[tuple[int, int, int]] = []
+
+    def script(ask: Ask) -> str:
+        during.append(gc.get_threshold())
+        return VERDICT
+
+    run(plans(1), make(script))
+    assert during[0][0] > before[0]
+    assert gc.get_threshold() == before
 
 
 @pytest.mark.parametrize("concurrency", [0, -1])

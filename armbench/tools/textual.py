@@ -249,8 +249,9 @@ def _is_abbreviation(before: str, following: str) -> bool:
 
 
 @cache
-def _word_pattern() -> re.Pattern[str]:
-    letter = f"(?:[^\\W_{_CJK}]|[{_marks()}{_SPACELESS}])"
+def _word_pattern(ascii_only: bool) -> re.Pattern[str]:
+    # The same rule for both; a single class is an order of magnitude quicker.
+    letter = "[A-Za-z0-9]" if ascii_only else f"(?:[^\\W_{_CJK}]|[{_marks()}{_SPACELESS}])"
     inside = (
         r"['\u2019&_\-\u2010\u2011\u00ad\u200c\u200d]"
         r"|(?<=[0-9])[.,](?=[0-9])|\.(?=[a-z0-9])|(?<=[A-Z])\.(?=[A-Z]\b)"
@@ -264,7 +265,11 @@ def count_words(text: str) -> int:
     Args:
         text: Any text; a URL is one word.
     """
-    return sum(1 for _ in _word_pattern().finditer(unicodedata.normalize("NFC", text)))
+    return len(_words(text, text.isascii()))
+
+
+def _words(text: str, ascii_only: bool) -> list[str]:
+    return _word_pattern(ascii_only).findall(unicodedata.normalize("NFC", text))
 
 
 _CURLY = str.maketrans("\u2018\u2019\u02bc\u201c\u201d", "'''\"\"")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from armbench.tools.numerals import count_arabic_digits, numbers
 from armbench.tools.textual import (
+    _words,
     begins_with,
     count_mentions,
     count_words,
@@ -236,6 +237,11 @@ def test_paragraphs_are_counted(parts, gap):
 def test_words_are_counted(words, gap):
     assert count_words(gap.join(words)) == len(words)
     assert count_mentions(gap.join(words), words[0]) == words.count(words[0])
+
+
+@given(st.text(st.characters(max_codepoint=127)) | st.text("aZ0.,'&_- \x1c\nht:/"))
+def test_ascii_takes_no_other_rule_for_words(text):
+    assert _words(text, True) == _words(text, False)
 
 
 @given(st.text())
