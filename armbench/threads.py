@@ -9,6 +9,7 @@ callers have asked for while it was busy.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 from concurrent.futures import Future
 
@@ -51,6 +52,7 @@ class ThreadDriver:
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
+        atexit.unregister(self.close)
         if loop is None or thread is None or isinstance(self._backend, BatchBackend):
             return
         asyncio.run_coroutine_threadsafe(self._backend.aclose(), loop).result()
@@ -76,6 +78,8 @@ class ThreadDriver:
                     target=self._loop.run_forever, daemon=True, name="requests"
                 )
                 self._thread.start()
+                # Hosts end without a word; connections would be let go with a complaint.
+                atexit.register(self.close)
             loop = self._loop
         return asyncio.run_coroutine_threadsafe(backend.generate(ask), loop).result()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -103,3 +105,15 @@ def test_a_bug_of_the_engine_is_a_crash_for_its_callers():
 
     with pytest.raises(ZeroDivisionError):
         ThreadDriver(ScriptedBackend(broken)).run(make_plan())
+
+
+def test_connections_are_closed_when_the_process_ends():
+    code = """
+from tests.test_threads import Server, ThreadDriver, judged
+class Loud(Server):
+    async def aclose(self):
+        print("closed")
+judged(ThreadDriver(Loud()), 2)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "closed\n"

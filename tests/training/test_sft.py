@@ -74,10 +74,13 @@ def test_small_passes_add_up_to_the_same_step(
     assert losses(whole) == pytest.approx(losses(trained), rel=2e-4)
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", [{}, {"muon_lr": 1e-2}], ids=["adamw", "muon"])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    optimizer: dict[str, float], checkpoint: Path, tmp_path: Path
+) -> None:
     steps = 24
     run = a_run(tmp_path, several(10))
-    short = {"batch": 2, "micro_batch": 1, "save_every": 3}
+    short = {"batch": 2, "micro_batch": 1, "save_every": 3, **optimizer}
     plan = recipe(checkpoint, max_steps=steps, data=[str(run)], **short)
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan.model_dump(mode="json")))
     out = tmp_path / "killed"
