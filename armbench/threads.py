@@ -2,8 +2,8 @@
 
 `armbench.drive` asks for plans; a harness that calls one shared model from a pool of
 threads brings one at a time instead. The loop is the same `episode`. A server gets its
-requests on one event loop; an engine in this process gets, as one batch, whatever its
-callers have asked for while it was busy.
+requests on one event loop, as vLLM's engine does; transformers gets, as one batch, whatever
+its callers have asked for while it was busy.
 """
 
 from __future__ import annotations
@@ -11,13 +11,61 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
+from collections.abc import Coroutine
 from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from armbench.drive import AsyncBackend, Backend, BatchBackend, as_failure, run_tool
 from armbench.episode import Ask, Plan, Run, episode
 from armbench.errors import BackendError, DataError
 from armbench.trajectory import Failure, Trajectory
 from armbench.types import Reply, ToolResult
+
+T = TypeVar("T")
+
+_CLOSING_SECONDS = 10.0
+"""What a loop's last work may take before its thread is left behind."""
+
+
+class LoopThread:
+    """An event loop in a thread of its own, for work that has to stay on one loop.
+
+    Args:
+        name: Names the thread.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name=name)
+        self._thread.start()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin work on the loop; cancelling the future cancels it.
+
+        Raises:
+            RuntimeError: If the loop has been closed.
+        """
+        if self._loop.is_closed():
+            work.close()
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self) -> None:
+        """Cancel what is left, and end the thread; one that hangs is left behind."""
+        if self._loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop)
+        self._thread.join(_CLOSING_SECONDS)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+
+async def _cancel_others() -> None:
+    """Cancel the other tasks of the running loop, then stop it."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    asyncio.get_running_loop().stop()
 
 
 class ThreadDriver:
@@ -32,8 +80,7 @@ class ThreadDriver:
         self._lock = threading.Lock()
         self._engine = threading.Lock()
         self._waiting: list[tuple[Ask, Future[Reply | BackendError | DataError]]] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._requests: LoopThread | None = None
 
     def run(self, plan: Plan) -> Trajectory:
         """Run one episode to its end in the calling thread, tools included."""
@@ -50,15 +97,12 @@ class ThreadDriver:
     def close(self) -> None:
         """Close connections. Nothing may be running."""
         with self._lock:
-            loop, thread = self._loop, self._thread
-            self._loop = self._thread = None
+            requests, self._requests = self._requests, None
         atexit.unregister(self.close)
-        if loop is None or thread is None or isinstance(self._backend, BatchBackend):
+        if requests is None or isinstance(self._backend, BatchBackend):
             return
-        asyncio.run_coroutine_threadsafe(self._backend.aclose(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        requests.submit(self._backend.aclose()).result()
+        requests.close()
 
     def _reply(self, ask: Ask) -> Reply | Failure:
         try:
@@ -72,16 +116,12 @@ class ThreadDriver:
 
     def _served(self, ask: Ask, backend: AsyncBackend) -> Reply:
         with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._loop.run_forever, daemon=True, name="requests"
-                )
-                self._thread.start()
+            if self._requests is None:
+                self._requests = LoopThread("requests")
                 # Hosts end without a word; connections would be let go with a complaint.
                 atexit.register(self.close)
-            loop = self._loop
-        return asyncio.run_coroutine_threadsafe(backend.generate(ask), loop).result()
+            requests = self._requests
+        return requests.submit(backend.generate(ask)).result()
 
     def _batched(self, ask: Ask, backend: BatchBackend) -> Reply | BackendError | DataError:
         mine: Future[Reply | BackendError | DataError] = Future()

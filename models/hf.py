@@ -10,22 +10,21 @@ The checkpoint's own sampling settings (repetition penalty, top-k) are not appli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from armbench.errors import BackendError, ConfigError, ContextExceeded, DataError
 from armbench.models.hf_load import load_model, load_processor
-from armbench.models.tokens import own_tokens, render, tokenize
-from armbench.types import ImageRef, Reply, TextPart, Usage
+from armbench.models.prompting import Prompter, views
+from armbench.models.tokens import tokenize
+from armbench.types import Reply, Usage
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from armbench.episode import Ask
     from armbench.models.hf_sample import RowSampler
 
-__all__ = ["HFBackend", "collate", "conversation", "is_out_of_memory", "to_device", "views"]
+__all__ = ["HFBackend", "collate", "is_out_of_memory", "to_device"]
 
 
 class HFBackend:
@@ -100,7 +99,7 @@ class HFBackend:
         text = model.config.get_text_config()
         self.max_context: int | None = max_context or getattr(text, "max_position_embeddings", None)
         self.pad_id, self.stop_ids = _special_ids(model, processor.tokenizer)
-        self._tool_role: bool | None = None
+        self._prompter = Prompter(processor, name)
 
     def generate_batch(self, asks: Sequence[Ask]) -> list[Reply | BackendError | DataError]:
         """Generate a reply to each request.
@@ -135,38 +134,13 @@ class HFBackend:
 
     def prompt(self, ask: Ask) -> str:
         """The request as the chat template writes it, one mark for each picture."""
-        if any(message.role == "tool" for message in ask.messages):
-            self._require_tool_role()
-        return self._render(conversation(ask, lambda ref: {"type": "image"}))
-
-    def _render(self, messages: list[dict[str, Any]]) -> str:
-        text: str = self.processor.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-        return text
-
-    def _require_tool_role(self) -> None:
-        """Templates that know no tool role raise, or leave the message out in silence."""
-        if self._tool_role is None:
-            part = {"type": "text", "text": "armbench-probe"}
-            roles = ("user", "assistant", "tool")
-            try:
-                shown = self._render([{"role": role, "content": [part]} for role in roles])
-            except Exception:  # templates raise whatever they like
-                shown = ""
-            self._tool_role = shown.count("armbench-probe") == len(roles)
-        if not self._tool_role:
-            raise ConfigError(
-                f"the chat template of {self.name} does not show messages of role 'tool': "
-                "set tool_role: user, or add the role to the checkpoint's chat_template.jinja"
-            )
+        return self._prompter.text(ask)
 
     def _prepare(self, index: int, ask: Ask) -> _Row:
-        if any(message.role == "tool" for message in ask.messages):
-            self._require_tool_role()
-        shown, images = conversation(ask, lambda ref: {"type": "image"}), views(ask)
+        shown, images = self._prompter.messages(ask), views(ask)
+        spoken = self._prompter.spoken(ask)
         try:
-            tokens = tokenize(self.processor, shown, images, self._spoken(ask), prompt=True)
+            tokens = tokenize(self.processor, shown, images, spoken, prompt=True)
         except ValueError as error:
             message = f"the processor of {self.name} refuses the prompt: {error}"
             raise BackendError(message, kind="bad_prompt") from error
@@ -177,16 +151,6 @@ class HFBackend:
                 "with the reply; lower max_pixels or max_turns"
             )
         return row
-
-    def _spoken(self, ask: Ask) -> list[tuple[int, ...] | None]:
-        turns = [message for message in ask.messages if message.role == "assistant"]
-        known = ask.spoken or ((),) * len(turns)
-        return [
-            own_tokens(self.processor.tokenizer, ids, "".join(p.text for p in turn.parts))
-            if ids
-            else None
-            for turn, ids in zip(turns, known, strict=True)
-        ]
 
     def _run(self, rows: list[_Row]) -> list[Reply | BackendError]:
         """Generate for a batch; where memory runs out, for its halves."""
@@ -271,42 +235,6 @@ class _Row:
     def __init__(self, index: int, ask: Ask, inputs: dict[str, Any]) -> None:
         self.index, self.ask, self.inputs = index, ask, inputs
         self.length: int = inputs["input_ids"].shape[1]
-
-
-def conversation(ask: Ask, image: Callable[[ImageRef], dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages of a request as chat templates take them.
-
-    Args:
-        ask: The request.
-        image: Makes the part that stands for a picture.
-
-    Returns:
-        ``{"role": …, "content": [part, …]}`` for each message.
-
-    Raises:
-        ConfigError: If native tool schemas are sent: in this process nobody reads
-            native calls out of the reply.
-    """
-    if ask.tools:
-        raise ConfigError(
-            "the native dialect needs a server that reads tool calls; "
-            "use dialect: hermes with a model in this process"
-        )
-    return render(ask.messages, image)
-
-
-def views(ask: Ask) -> list[Image.Image]:
-    """The pictures of a request in the order of its messages, within its pixel budget.
-
-    Raises:
-        DataError: If one cannot be read.
-    """
-    parts = (part for message in ask.messages for part in message.parts)
-    return [
-        ask.store.view_image(part.image, ask.max_pixels)
-        for part in parts
-        if not isinstance(part, TextPart)
-    ]
 
 
 def collate(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from armbench.types import ImageRef, Message
 
-__all__ = ["Tokens", "own_tokens", "render", "said", "tokenize"]
+__all__ = ["Tokens", "own_tokens", "prompt_ids", "render", "said", "tokenize"]
 
 _RESERVED = ("<|fim_pad|>", "<|quad_end|>", "<|quad_start|>", "<|reserved_special_token_0|>")
 """Tokens that no template writes; foreign text cannot hold them (`armbench.prompt.inert`)."""
@@ -126,6 +126,48 @@ def tokenize(
     Raises:
         ValueError: If the processor refuses the text.
     """
+
+    def read(text: str) -> dict[str, Any]:
+        return dict(processor(text=[text], images=list(images) or None, return_tensors="pt"))
+
+    return _tokenize(processor, messages, spoken, prompt, read)
+
+
+def prompt_ids(
+    processor: Any,
+    messages: Sequence[dict[str, Any]],
+    spoken: Sequence[Sequence[int] | None],
+) -> list[int]:
+    """A prompt's tokens for an engine that works on pictures by itself: one mark for each.
+
+    Put as many tokens as the picture takes in the place of each mark, and they are those of
+    `tokenize`.
+
+    Args:
+        processor: As for `tokenize`.
+        messages: As for `tokenize`.
+        spoken: As for `tokenize`.
+
+    Raises:
+        ValueError: If the tokenizer refuses the text.
+    """
+
+    def read(text: str) -> dict[str, Any]:
+        return dict(processor.tokenizer([text], return_tensors="pt"))
+
+    tokens = _tokenize(processor, messages, spoken, True, read)
+    ids: list[int] = tokens.inputs["input_ids"][0].tolist()
+    return ids
+
+
+def _tokenize(
+    processor: Any,
+    messages: Sequence[dict[str, Any]],
+    spoken: Sequence[Sequence[int] | None],
+    prompt: bool,
+    read: Callable[[str], dict[str, Any]],
+) -> Tokens:
+    """`tokenize`, whatever `read` makes of the text."""
     shown = [dict(message) for message in messages]
     turns = [message for message in shown if message["role"] == "assistant"]
     held = [ids for ids in spoken if ids is not None]
@@ -134,12 +176,12 @@ def tokenize(
         if hold and ids is not None:
             turn["content"] = [{"type": "text", "text": hold}]
     text = processor.apply_chat_template(shown, tokenize=False, add_generation_prompt=prompt)
-    inputs = dict(processor(text=[text], images=list(images) or None, return_tensors="pt"))
+    inputs = read(text)
     if not hold:
         return Tokens(inputs, (None,) * len(turns))
     places = (inputs["input_ids"][0] == processor.tokenizer.convert_tokens_to_ids(hold)).nonzero()
     if len(places) != len(held):  # a template that trims turns, or leaves some out
-        return tokenize(processor, messages, images, [None] * len(turns), prompt=prompt)
+        return _tokenize(processor, messages, [None] * len(turns), prompt, read)
     inputs, found = _splice(inputs, [int(place) for place in places], held)
     spans = iter(found)
     return Tokens(inputs, tuple(None if ids is None else next(spans) for ids in spoken))

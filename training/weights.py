@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from armbench.errors import ConfigError
 from armbench.models.hf_load import load_model, load_processor
+from armbench.models.prompting import shows_tool_results
 from armbench.pages import sha256_of
 from armbench.runlog import write_json
 from armbench.types import digest
@@ -72,26 +73,13 @@ def load_start(model: str, *, dtype: str = "float32", tool_role: str = "tool") -
         ConfigError: If something is missing, or its chat template does not show tool results.
     """
     processor = load_processor(model)
-    if tool_role == "tool":
-        _require_tool_role(processor, model)
-    loaded = load_model(model, device="cpu", dtype=dtype, device_map=None, model_args={})
-    return loaded, processor
-
-
-def _require_tool_role(processor: Any, model: str) -> None:
-    part = {"type": "text", "text": "armbench-probe"}
-    roles = ("user", "assistant", "tool")
-    try:
-        shown = processor.apply_chat_template(
-            [{"role": role, "content": [part]} for role in roles], tokenize=False
-        )
-    except Exception:  # templates raise whatever they like
-        shown = ""
-    if shown.count("armbench-probe") != len(roles):
+    if tool_role == "tool" and not shows_tool_results(processor):
         raise ConfigError(
             f"the chat template of {model} does not show messages of role 'tool': add the role "
             "to its chat_template.jinja, or set loop.tool_role: user in the recipe"
         )
+    loaded = load_model(model, device="cpu", dtype=dtype, device_map=None, model_args={})
+    return loaded, processor
 
 
 def part_of(name: str) -> PartName:

@@ -26,7 +26,7 @@ from armbench.drive import run_tool
 from armbench.episode import Ask, LoopConfig, Plan, episode
 from armbench.evaluate import offer
 from armbench.images import ImageStore
-from armbench.models.hf import views
+from armbench.models.prompting import views
 from armbench.models.tokens import own_tokens, render, tokenize
 from armbench.task import ToolEntry
 from armbench.tools.verl import opened
