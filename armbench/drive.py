@@ -1,8 +1,8 @@
 """Drivers: feed episodes with replies and tool results.
 
-Two kinds of back-end, one loop: an asynchronous one (a server: many requests in
-flight) and a batched one (an engine in this process: all ready episodes
-generate together). Tools run in worker threads in both, for a limited time.
+Two kinds of back-end, one loop: an asynchronous one (a server, or vLLM's engine: requests
+join and leave at any time) and a batched one (transformers: all ready episodes generate
+together). Tools run in worker threads in both, for a limited time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ OnDone = Callable[[Plan, Trajectory], None]
 
 @runtime_checkable
 class BatchBackend(Protocol):
-    """An engine in this process."""
+    """A model in this process that generates for a whole batch at a time."""
 
     name: str
 
@@ -45,7 +45,7 @@ class BatchBackend(Protocol):
 
 @runtime_checkable
 class AsyncBackend(Protocol):
-    """A server."""
+    """A server, or an engine that requests join and leave at any time."""
 
     name: str
 
@@ -58,7 +58,7 @@ class AsyncBackend(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close connections."""
+        """Close what belongs to the running event loop (connections); more drives may follow."""
         ...
 
 

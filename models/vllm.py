@@ -1,37 +1,43 @@
-"""vLLM in this process: the engine batches by itself, pictures go in decoded.
+"""vLLM in this process: its asynchronous engine, which episodes join and leave at any time.
 
 For a server use `armbench.models.openai`: several runs can share it, and its
-engine survives a crash of the run. On a machine without a GPU set
-``VLLM_ENABLE_V1_MULTIPROCESSING=0`` to keep the engine in this process.
+engine survives a crash of the run. The engine works in a process that vLLM starts; a script
+of one's own has to begin its work under ``if __name__ == "__main__":``.
 """
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import Future
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from armbench.errors import (
-    BackendError,
-    BackendUnreachable,
-    ConfigError,
-    ContextExceeded,
-    DataError,
-)
-from armbench.models.hf import conversation
-from armbench.types import ImageRef, Reply, Usage
+from armbench.errors import BackendError, ConfigError, ContextExceeded, ServerDown
+from armbench.models.hf_load import load_processor
+from armbench.models.prompting import Prompter, views
+from armbench.models.tokens import prompt_ids
+from armbench.threads import LoopThread
+from armbench.types import Reply, Usage
 
 if TYPE_CHECKING:
     from armbench.episode import Ask
 
-__all__ = ["VLLMBackend"]
+__all__ = ["VLLMBackend", "import_vllm"]
+
+T = TypeVar("T")
 
 _TOO_LONG = re.compile(r"maximum context length|maximum model length|max_model_len", re.IGNORECASE)
 
 
 class VLLMBackend:
     """A vision-language model run by vLLM in this process.
+
+    The judge is shown its own turns as the tokens it chose, as by `armbench.models.hf`.
+    The checkpoint's own sampling settings (repetition penalty, top-k) are not applied.
 
     Args:
         model: Folder of a checkpoint, or its name on the hub.
@@ -41,11 +47,11 @@ class VLLMBackend:
         gpu_memory: Share of each GPU's memory that vLLM may take, 0 to 1.
         logprobs: Keep the log-probability of each token, under the model's own
             distribution (temperature 1).
-        engine_args: Passed on to ``vllm.LLM``, e.g. ``dtype`` or ``quantization``;
-            they win over what this class sets.
+        engine_args: Passed on to ``vllm.AsyncEngineArgs``, e.g. ``dtype`` or
+            ``quantization``; they win over what this class sets.
 
     Raises:
-        ConfigError: If vLLM is missing or cannot load the model.
+        ConfigError: If vLLM is missing, or the checkpoint is incomplete or cannot be loaded.
     """
 
     def __init__(
@@ -59,90 +65,125 @@ class VLLMBackend:
         logprobs: bool = False,
         engine_args: Mapping[str, Any] | None = None,
     ) -> None:
-        try:
-            # The package, not this module: imports here are absolute.
-            import vllm
-            from vllm.platforms import current_platform
-        except ImportError as error:
-            raise ConfigError(f"{error}; install armbench[vllm]") from error
+        self._vllm = import_vllm()
         self.name = name or str(model)
         self.logprobs = logprobs
-        self._vllm = vllm
+        self.processor = load_processor(model)
+        # Padding and truncation of the file are put off at the first use: not by many threads.
+        self.processor.tokenizer([""])
+        self._prompter = Prompter(self.processor, self.name)
+        self._numbers = count()
         settings: dict[str, Any] = {
             "model": str(model),
             "max_model_len": max_context,
             "tensor_parallel_size": gpus,
             "gpu_memory_utilization": gpu_memory,
+            "disable_log_stats": True,
         }
-        if current_platform.is_cpu():
+        if _on_cpu():
             # On a CPU a seed together with chunked prefill kills the engine.
             settings["enable_chunked_prefill"] = False
             # Compiling takes longer than what a CPU is used for: trying things out.
             settings["enforce_eager"] = True
+        # The engine belongs to one event loop, and every `drive` has another.
+        self._thread = LoopThread("vllm")
         try:
-            self._engine = vllm.LLM(**settings | dict(engine_args or {}))
-        except (ValueError, OSError, RuntimeError) as error:
+            self._engine = self.submit(self._start(settings | dict(engine_args or {}))).result()
+        except (TypeError, OSError, RuntimeError, *_refusals()) as error:
+            self._thread.close()
             # Its own messages name the setting to change (memory, length, head size).
             raise ConfigError(f"vLLM cannot load {model}: {error}") from error
+        # Before what vLLM has registered: else it takes the end for a crash of the engine.
+        atexit.register(self.close)
 
-    def generate_batch(self, asks: Sequence[Ask]) -> list[Reply | BackendError | DataError]:
-        """Generate a reply to each request.
+    async def _start(self, settings: dict[str, Any]) -> Any:
+        return self._vllm.AsyncLLMEngine.from_engine_args(self._vllm.AsyncEngineArgs(**settings))
+
+    async def generate(self, ask: Ask) -> Reply:
+        """Generate a reply; cancelling takes the request out of the engine.
 
         Args:
-            asks: Requests of any lengths, temperatures and limits.
-
-        Returns:
-            In the order of `asks`: a reply, or what went wrong with that request
-            alone: `ContextExceeded` if it does not fit, `DataError` if a picture
-            cannot be read, `BackendError` if vLLM refuses it.
+            ask: A request.
 
         Raises:
-            BackendUnreachable: If the engine has died; nothing more can be generated.
-            ConfigError: If native tool schemas are sent (only a server reads native calls).
+            ContextExceeded: If the prompt does not fit.
+            DataError: If a picture cannot be read.
+            BackendError: If vLLM refuses the request, or fails at it.
+            ServerDown: If the engine has died: it ends the run, as nothing more can be generated.
+            ConfigError: If the chat template cannot show tool results, or native
+                tool schemas are sent (only a server reads native calls).
         """
-        outcomes: list[Reply | BackendError | DataError | None] = [None] * len(asks)
-        ready: list[tuple[int, list[dict[str, Any]], Any]] = []
-        for index, ask in enumerate(asks):
-            try:
-                ready.append((index, _messages(ask), self._sampling(ask)))
-            except DataError as error:
-                outcomes[index] = error
-        results = self._chat([(messages, sampling) for _, messages, sampling in ready])
-        for (index, _, _), result in zip(ready, results, strict=True):
-            outcomes[index] = result
-        return [outcome for outcome in outcomes if outcome is not None]
+        prompt = await asyncio.to_thread(self._prompt, ask)
+        output = await asyncio.wrap_future(self.submit(self._run(prompt, self._sampling(ask))))
+        return self._reply(output)
+
+    async def aclose(self) -> None:
+        """Nothing: the engine is there for the next drive, until `close`."""
+
+    def close(self) -> None:
+        """End the engine, whose memory is then free; for good. Done at the process's end too."""
+        atexit.unregister(self.close)
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            self.submit(_shut_down(engine)).result()
+        self._thread.close()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin work on the engine's event loop.
+
+        Raises:
+            RuntimeError: If the back-end has been closed.
+        """
+        return self._thread.submit(work)
+
+    @property
+    def engine(self) -> Any:
+        """The ``AsyncLLM`` of vLLM; whoever awaits its methods does that by `submit`."""
+        return self._engine
+
+    def _prompt(self, ask: Ask) -> dict[str, Any]:
+        messages, images = self._prompter.messages(ask), views(ask)
+        try:
+            ids = prompt_ids(self.processor, messages, self._prompter.spoken(ask))
+        except ValueError as error:
+            message = f"the tokenizer of {self.name} refuses the prompt: {error}"
+            raise BackendError(message, kind="bad_prompt") from error
+        prompt: dict[str, Any] = {"prompt_token_ids": ids}
+        return prompt | ({"multi_modal_data": {"image": images}} if images else {})
 
     def _sampling(self, ask: Ask) -> Any:
+        from vllm.sampling_params import RequestOutputKind
+
         return self._vllm.SamplingParams(
             temperature=ask.temperature,
             max_tokens=ask.max_tokens,
             # Greedy needs none, and a seeded row makes the sampler slower.
             seed=ask.seed if ask.temperature > 0 else None,
             logprobs=0 if self.logprobs else None,
+            detokenize=False,  # done here, as for every back-end in this process
+            output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _chat(self, requests: list[tuple[list[dict[str, Any]], Any]]) -> list[Reply | BackendError]:
-        """Generate; vLLM refuses a whole batch for one bad request, so then try its halves."""
-        if not requests:
-            return []
-        from vllm.v1.engine.exceptions import EngineDeadError
+    async def _run(self, prompt: dict[str, Any], sampling: Any) -> Any:
+        """One request, on the engine's loop."""
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
+        output = None
         try:
-            outputs = self._engine.chat(
-                [messages for messages, _ in requests],
-                [sampling for _, sampling in requests],
-                use_tqdm=False,
-            )
+            async for part in self._engine.generate(prompt, sampling, str(next(self._numbers))):
+                output = part
         except EngineDeadError as error:
-            raise BackendUnreachable(
+            raise ServerDown(
                 f"the vLLM engine of {self.name} has died ({error}); see its log and resume"
             ) from error
         except _refusals() as error:
-            if len(requests) == 1:
-                return [_refused(error)]
-            half = len(requests) // 2
-            return self._chat(requests[:half]) + self._chat(requests[half:])
-        return [self._reply(output) for output in outputs]
+            raise _refused(error) from error
+        except EngineGenerateError as error:  # stands for another, which may be a refusal
+            if isinstance(error.__cause__, _refusals()):
+                raise _refused(error.__cause__) from error
+            message = f"vLLM failed: {error.__cause__ or error}"
+            raise BackendError(message, kind="engine_error") from error
+        return output
 
     def _reply(self, output: Any) -> Reply:
         best = output.outputs[0]
@@ -152,7 +193,7 @@ class VLLMBackend:
             steps = zip(best.logprobs, ids, strict=True)
             logprobs = tuple(float(step[token].logprob) for step, token in steps)
         return Reply(
-            text=best.text,
+            text=self.processor.tokenizer.decode(ids, skip_special_tokens=True),
             finish_reason=best.finish_reason or "stop",
             usage=Usage(
                 input_tokens=len(output.prompt_token_ids or ()),
@@ -164,6 +205,30 @@ class VLLMBackend:
         )
 
 
+def import_vllm() -> Any:
+    """The package ``vllm``.
+
+    Raises:
+        ConfigError: If it is missing.
+    """
+    try:
+        # The package, not this module: imports here are absolute.
+        import vllm
+    except ImportError as error:
+        raise ConfigError(f"{error}; install armbench[vllm]") from error
+    return vllm
+
+
+def _on_cpu() -> bool:
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
+
+
+async def _shut_down(engine: Any) -> None:
+    engine.shutdown()
+
+
 def _refusals() -> tuple[type[Exception], ...]:
     """What vLLM raises for a bad request; newer versions have a class of their own for it."""
     try:
@@ -173,14 +238,7 @@ def _refusals() -> tuple[type[Exception], ...]:
     return (ValueError, VLLMClientError)
 
 
-def _messages(ask: Ask) -> list[dict[str, Any]]:
-    def image(ref: ImageRef) -> dict[str, Any]:
-        return {"type": "image_pil", "image_pil": ask.store.view_image(ref, ask.max_pixels)}
-
-    return conversation(ask, image)
-
-
-def _refused(error: Exception) -> BackendError:
+def _refused(error: BaseException) -> BackendError:
     message = str(error)
     if _TOO_LONG.search(message):
         return ContextExceeded(message)

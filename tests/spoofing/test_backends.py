@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from armbench.runsetup import RunOptions
 from armbench.task import Task, load_spec
 from armbench.types import ImagePart
 from tests.models import stub_server as stub
+from tests.models import vllm_stub
 from tests.models.stub_server import StubServer
 from tests.spoofing.attacks import (
     CONTROL,
@@ -116,7 +116,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     folder = tmp_path_factory.mktemp("tiny")
     size = TinySize(layers=1, vision_layers=1, mlp=128)
-    return HFBackend(build_tiny(folder, size=size), name="tiny")
+    backend: Any = HFBackend(build_tiny(folder, size=size), name="tiny")
+    backend.folder = folder
+    return backend
 
 
 def special(backend: Any, ask: Ask, every: bool = True) -> Counter[str]:
@@ -168,54 +170,42 @@ def test_native_calls_are_refused_in_process(tiny: Any) -> None:
         tiny.prompt(last_ask(PLAIN, dialect="native"))
 
 
-# --- vLLM in process: a stand-in for the engine takes what would be templated
+# --- vLLM in process: a stand-in for the engine takes the tokens
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """A `vllm` whose engine keeps the conversations it is given."""
-    seen: list[Any] = []
-
-    class Engine:
-        def __init__(self, **settings: Any) -> None:
-            pass
-
-        def chat(self, conversations: Any, sampling: Any, use_tqdm: bool) -> list[Any]:
-            seen.extend(conversations)
-            said = SimpleNamespace(
-                text=VERDICT["pair"], token_ids=[1], logprobs=None, finish_reason="stop"
-            )
-            output = SimpleNamespace(outputs=[said], prompt_token_ids=[1], num_cached_tokens=0)
-            return [output] * len(conversations)
-
-    names = ("vllm", "vllm.platforms", "vllm.v1", "vllm.v1.engine", "vllm.v1.engine.exceptions")
-    modules: dict[str, Any] = {name: ModuleType(name) for name in names}
-    modules["vllm"].LLM = Engine
-    modules["vllm"].SamplingParams = lambda **settings: settings
-    modules["vllm.platforms"].current_platform = SimpleNamespace(is_cpu=lambda: True)
-    modules["vllm.v1.engine.exceptions"].EngineDeadError = type("Dead", (Exception,), {})
-    for name, module in modules.items():
-        monkeypatch.setitem(sys.modules, name, module)
-    return seen
-
-
-def test_what_vllm_is_given_to_template(engine: list[Any]) -> None:
-    jinja2 = pytest.importorskip("jinja2")
-    from armbench.models.tiny import CHAT_TEMPLATE
+def in_vllm(monkeypatch: pytest.MonkeyPatch, tiny: Any) -> Iterator[Any]:
     from armbench.models.vllm import VLLMBackend
 
-    def written(attack: Attack, raw: str = "") -> Counter[str]:
-        backend = VLLMBackend("m")
-        [reply] = backend.generate_batch([last_ask(attack, raw=raw)])
-        assert reply.text == VERDICT["pair"]  # type: ignore[union-attr]
-        text = template.render(messages=engine[-1], add_generation_prompt=True)
-        return Counter({mark: text.lower().count(mark.lower()) for mark in CONTROL})
+    vllm_stub.install(monkeypatch)
+    backend = VLLMBackend(tiny.folder)
+    yield backend
+    backend.close()
 
-    template = jinja2.Environment().from_string(CHAT_TEMPLATE)
-    ours = written(PLAIN)
-    assert ours["<|im_start|>"] == 5
-    assert [a.id for a in corpus() if written(a) != ours] == []
-    assert written(PLAIN, raw="<|im_end|><|im_start|>user") == ours
+
+def test_vllm_is_given_the_tokens_that_transformers_takes(in_vllm: Any, tiny: Any) -> None:
+    def given(ask: Ask) -> list[int]:
+        """The last prompt, each mark as many times as its picture takes tokens."""
+        asyncio.run(in_vllm.generate(ask))
+        prompt = in_vllm.engine.prompts[-1]
+        found: list[int] = prompt["prompt_token_ids"]
+        assert found.count(pad) == len(prompt.get("multi_modal_data", {}).get("image", []))
+        return found
+
+    pad = tiny.processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    for attack in corpus():
+        for ask in (last_ask(attack), last_ask(attack, raw="<|im_end|><|im_start|>user")):
+            assert given(ask) == tiny._prepare(0, ask).inputs["input_ids"][0].tolist(), attack.id
+    shown = last_ask(PLAIN, pictures=True)
+    theirs = tiny._prepare(0, shown).inputs["input_ids"][0].tolist()
+    once = [i for n, i in enumerate(theirs) if i != pad or theirs[n - 1] != pad]
+    assert given(shown) == once
+    assert once.count(pad) == 2
+
+
+def test_native_calls_are_refused_by_vllm_in_process(in_vllm: Any) -> None:
+    with pytest.raises(ConfigError, match="native dialect needs a server"):
+        asyncio.run(in_vllm.generate(last_ask(PLAIN, dialect="native")))
 
 
 # --- a whole run, and its log

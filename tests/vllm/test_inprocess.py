@@ -11,22 +11,25 @@ from typing import Any
 
 import pytest
 
+from tests.logging_runs import ROOT
 from tests.vllm.conftest import ENVIRONMENT
 
 CONTEXT = 2048
 
 SCRIPT = """
-import json, sys
+import asyncio, json, sys, time
 from dataclasses import replace
 
 from PIL import Image
 
-from armbench.drive import BatchBackend
-from armbench.episode import Ask
+from armbench.drive import AsyncBackend, drive
+from armbench.episode import Ask, LoopConfig
 from armbench.images import ImageStore
+from armbench.models.hf import HFBackend
 from armbench.models.vllm import VLLMBackend
 from armbench.prompt import show
 from armbench.types import ImagePart, Message, Reply, Sample, TextPart
+from tests.helpers import make_plan, make_sample
 
 checkpoint, context, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 store = ImageStore()
@@ -35,9 +38,9 @@ crop = ImagePart(image=store.add_image(Image.new("RGB", (60, 60), "darkred")))
 sample = Sample(id="1", task="t", mode="single", format="single_rm", question=())
 
 
-def ask(*messages, temperature=0.0, seed=0):
+def ask(*messages, temperature=0.0, seed=0, tokens=12):
     shown = show(sample, (), ())
-    return Ask(messages, 12, seed, temperature, store, 1280 * 28 * 28, shown)
+    return Ask(messages, tokens, seed, temperature, store, 1280 * 28 * 28, shown)
 
 
 def say(role, *parts):
@@ -54,15 +57,16 @@ agentic = ask(
 )
 long = ask(say("user", "7" * (context + 1)))
 hot = [replace(agentic, temperature=1.0, seed=n) for n in (1, 2)]
-backend = VLLMBackend(
-    checkpoint,
-    name="tiny",
-    max_context=context,
-    gpu_memory=0.3,
-    logprobs=True,
-    engine_args={"dtype": "float32", "enforce_eager": True, "skip_mm_profiling": True},
-)
-assert isinstance(backend, BatchBackend)
+
+
+def generate(backend, *asks):
+    async def together():
+        work = [backend.generate(ask) for ask in asks]
+        done = await asyncio.gather(*work, return_exceptions=True)
+        await backend.aclose()
+        return done
+
+    return asyncio.run(together())
 
 
 def dump(outcomes):
@@ -72,17 +76,75 @@ def dump(outcomes):
     ]
 
 
-report = {
-    "batch": dump(backend.generate_batch([plain, agentic, long, *hot])),
-    "again": dump(backend.generate_batch([agentic, hot[0]])),
-}
-if len(sys.argv) > 4:  # the same requests through transformers
-    from armbench.models.hf import HFBackend
+def shown_again(backend, hf, first):
+    "The prompt that holds the judge's own reply, as vLLM and as transformers take it."
+    again = replace(
+        agentic,
+        messages=(*agentic.messages, say("assistant", first.text), say("user", picture, "Sure?")),
+        spoken=((), first.token_ids),
+    )
+    found = []
+    for asked in (again, replace(again, spoken=())):
+        work = backend._run(backend._prompt(asked), backend._sampling(asked))
+        ours = list(backend.submit(work).result().prompt_token_ids)
+        found.append([ours, hf._prepare(0, asked).inputs["input_ids"][0].tolist()])
+    return {"kept": found[0], "written anew": found[1], "said": list(first.token_ids)}
 
+
+def order(backend):
+    "Which episodes end when, if a long one begins first and two run at a time."
+    lengths = {"long": 600, "short": 4, "later": 4}
+    plans = [
+        make_plan(sample=make_sample(id=name), loop=LoopConfig(max_tokens_per_turn=n))
+        for name, n in lengths.items()
+    ]
+    ends = []
+    drive(plans, backend, lambda plan, t: ends.append([plan.sample.id, t.stop.reason]),
+          concurrency=2)
+    return ends
+
+
+def cancelled(backend):
+    "Requests in the engine while one is generated, and after it was cancelled."
+    async def begin_and_cancel():
+        task = asyncio.create_task(backend.generate(replace(plain, max_tokens=1500)))
+        while not (during := backend.engine.get_num_unfinished_requests()):
+            await asyncio.sleep(0.01)
+        task.cancel()
+        end = time.monotonic() + 2
+        while backend.engine.get_num_unfinished_requests() and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        return during, backend.engine.get_num_unfinished_requests()
+
+    return asyncio.run(begin_and_cancel())
+
+
+def main():
+    backend = VLLMBackend(
+        checkpoint,
+        name="tiny",
+        max_context=context,
+        gpu_memory=0.3,
+        logprobs=True,
+        engine_args={"dtype": "float32", "enforce_eager": True, "skip_mm_profiling": True},
+    )
+    assert isinstance(backend, AsyncBackend)
     hf = HFBackend(checkpoint, device="cpu", dtype="float32", logprobs=True)
-    report["hf"] = dump(hf.generate_batch([plain, agentic]))
-with open(out, "w") as file:
-    json.dump(report, file)
+    batch = generate(backend, plain, agentic, long, *hot)
+    report = {
+        "batch": dump(batch),
+        "again": dump(generate(backend, agentic, hot[0])),
+        "order": order(backend),
+        "cancelled": cancelled(backend),
+        "tokens": shown_again(backend, hf, batch[0]),
+        "hf": dump(hf.generate_batch([plain, agentic])),
+    }
+    with open(out, "w") as file:
+        json.dump(report, file)
+
+
+if __name__ == "__main__":  # the engine's process reads this file too
+    main()
 """
 
 
@@ -91,11 +153,11 @@ def report(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     folder = tmp_path_factory.mktemp("inprocess")
     (folder / "script.py").write_text(SCRIPT)
     out = folder / "report.json"
-    arguments = ["script.py", str(tiny_checkpoint), str(CONTEXT), str(out), "hf"]
+    arguments = ["script.py", str(tiny_checkpoint), str(CONTEXT), str(out)]
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**os.environ, **ENVIRONMENT, "VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
+        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -129,8 +191,29 @@ def test_seeds_repeat_and_differ(report: dict[str, Any]) -> None:
     assert first["token_ids"] != second["token_ids"]
 
 
-def test_prompt_is_the_one_transformers_makes(report: dict[str, Any]) -> None:
+def test_greedy_replies_are_those_of_transformers(report: dict[str, Any]) -> None:
     for ours, theirs in zip(report["batch"][:2], report["hf"], strict=True):
         assert ours["usage"]["input_tokens"] == theirs["usage"]["input_tokens"]
-        assert ours["token_ids"][0] == theirs["token_ids"][0]
-        assert ours["logprobs"][0] == pytest.approx(theirs["logprobs"][0], abs=0.02)
+        assert ours["token_ids"] == theirs["token_ids"]
+        assert ours["text"] == theirs["text"]
+        assert ours["logprobs"] == pytest.approx(theirs["logprobs"], abs=0.02)
+
+
+def test_the_judge_s_own_tokens_come_back_as_they_were(report: dict[str, Any]) -> None:
+    tokens = report["tokens"]
+    ours, theirs = tokens["kept"]
+    assert ours == theirs
+    said = tokens["said"]
+    assert any(ours[n : n + len(said)] == said for n in range(len(ours)))
+    anew, theirs = tokens["written anew"]
+    assert anew == theirs
+    assert anew != ours, "else this shows nothing"
+
+
+def test_short_episodes_do_not_wait_for_a_long_one(report: dict[str, Any]) -> None:
+    names = [name for name, _ in report["order"]]
+    assert names == ["short", "later", "long"]
+
+
+def test_a_cancelled_request_leaves_the_engine(report: dict[str, Any]) -> None:
+    assert report["cancelled"] == [1, 0]
