@@ -26,7 +26,7 @@ from armbench.types import Reply, Usage
 if TYPE_CHECKING:
     from armbench.episode import Ask
 
-__all__ = ["VLLMBackend", "import_vllm"]
+__all__ = ["VLLMBackend", "import_vllm", "on_cpu"]
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class VLLMBackend:
             "gpu_memory_utilization": gpu_memory,
             "disable_log_stats": True,
         }
-        if _on_cpu():
+        if on_cpu():
             # On a CPU a seed together with chunked prefill kills the engine.
             settings["enable_chunked_prefill"] = False
             # Compiling takes longer than what a CPU is used for: trying things out.
@@ -219,7 +219,8 @@ def import_vllm() -> Any:
     return vllm
 
 
-def _on_cpu() -> bool:
+def on_cpu() -> bool:
+    """Whether vLLM computes on this machine's CPU."""
     from vllm.platforms import current_platform
 
     return bool(current_platform.is_cpu())

@@ -31,7 +31,7 @@ are not known exactly (`Turn.exact`) counts in the mean and is not learnt from. 
         resume/            what to go on from; removed at the end
 
 Several devices: ``accelerate launch -m armbench.cli train grpo …``; each process plays its
-share of the items with its own copy, and gradients are added up.
+share of the items with its own copy, and gradients are added up. Not with ``rollouts: vllm``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -57,6 +57,7 @@ from armbench.training.books import Books, read_metrics
 from armbench.training.curves import Panel, can_draw, draw_curves
 from armbench.training.policy import Policy, pieces_of
 from armbench.training.recipe import GRPO, Recipe
+from armbench.training.rollout_engine import RolloutEngine, require_engine
 from armbench.training.rollouts import Items, Player, Shelf, open_tasks, read_plans
 from armbench.training.weights import (
     RECORD,
@@ -69,6 +70,7 @@ from armbench.training.weights import (
 from armbench.types import derive_seed
 
 if TYPE_CHECKING:
+    from armbench.drive import Backend
     from armbench.episode import Plan
 
 __all__ = ["grpo"]
@@ -82,6 +84,7 @@ _SHOWN = (
     "response",
     "entropy",
     "kl_start",
+    "sampler_gap",
 )
 _CPU_ROWS = 32
 """Rows of a forward pass on a CPU; with more, what is kept of their prompts leaves its cache."""
@@ -146,7 +149,7 @@ def grpo(
     try:
         run.train(Items(items, derive_seed(recipe.seed, "stage", stage)), shelf)
     finally:
-        run.books.end()
+        run.end()
         if shelf is not None:
             shelf.close()
     run.finish()
@@ -159,13 +162,10 @@ def _settings(recipe: Recipe, stage: int) -> GRPO:
         raise ConfigError(f"the recipe {recipe.name} has no grpo section")
     if not 1 <= stage <= len(settings.stages):
         raise ConfigError(f"there is no stage {stage}; grpo.stages has {len(settings.stages)}")
-    if settings.rollouts != "transformers":
-        raise ConfigError(
-            f"grpo.rollouts: {settings.rollouts} is not there; take transformers, or run the "
-            "recipe on another engine (armbench train export)"
-        )
     # Said once for the whole process: without it, torchrun on CPUs would start strangers.
     processes = PartialState(cpu=not torch.cuda.is_available()).num_processes
+    if settings.rollouts == "vllm":
+        require_engine(processes)
     if settings.batch % processes:
         raise ConfigError(
             f"grpo.batch is {settings.batch}: make it a multiple of the {processes} processes"
@@ -202,14 +202,20 @@ class _Run:
         self.processor = processor
         pad = processor.tokenizer.pad_token_id
         self.policy = Policy(loaded, settings, 0 if pad is None else pad)
-        rows = settings.concurrency if self.state.device.type != "cpu" else _CPU_ROWS
-        backend = GroupBackend.around(
-            loaded, processor, name=self.name, batch_size=rows, logprobs=True
-        )
+        vllm = settings.rollouts == "vllm"
+        self.engine = RolloutEngine(start, settings, self.name) if vllm else None
+        backend = self.engine.backend if self.engine else self._own(loaded)
         seed = derive_seed(recipe.seed, "stage", stage)
         self.player = Player(backend, settings, settings.stages[stage - 1], seed)
         self.books = Books(out, _SHOWN, 1)
         self.step = self.place = self.flat = 0
+
+    def _own(self, model: Any) -> Backend:
+        """The model itself as what generates."""
+        rows = self.settings.concurrency if self.state.device.type != "cpu" else _CPU_ROWS
+        return GroupBackend.around(
+            model, self.processor, name=self.name, batch_size=rows, logprobs=True
+        )
 
     def open(self) -> None:
         """Note what this run is, or make sure that it is the one to go on with."""
@@ -256,17 +262,21 @@ class _Run:
     def _one(self, items: Items) -> tuple[dict[str, float], list[Group]]:
         """A step: roll-outs, rewards, updates."""
         clock = _Clock()
+        if self.engine is not None:
+            self.engine.take(self.policy.model)
+            clock.lap("sync")
         groups = self._groups(items, clock)
         pieces, inexact = pieces_of(groups, self.processor)
         parts = -(-self.settings.batch // self.settings.mini_batch)
         size = max(1, -(-len(pieces) // parts))
         kl = self.policy.look_back([piece for group in pieces for piece in group])
         sums: dict[str, float] = {}
-        norms = []
+        norms, gaps = [], []
         for n in range(parts):
             mini = [piece for group in pieces[n * size : (n + 1) * size] for piece in group]
             done = self.policy.update(mini)
             if done:
+                gaps.append(done.pop("sampler_gap") / done["tokens"])
                 norms.append(done.pop("grad_norm"))
                 sums = {name: sums.get(name, 0.0) + value for name, value in done.items()}
         clock.lap("update")
@@ -275,6 +285,10 @@ class _Run:
             tokens = sums.pop("tokens")
             row |= {name: value / tokens for name, value in sums.items()}
             row["grad_norm"] = max(norms)
+        # Of the first update only: from then on the policy is another. At other temperatures
+        # the ratio starts from the trainer's own.
+        if gaps and self.engine is not None and self.settings.temperature == 1:
+            row["sampler_gap"] = gaps[0]
         if kl is not None:
             row["kl_start"] = kl
         return row | clock.seconds, groups
@@ -318,6 +332,12 @@ class _Run:
                 f"warning: every group had equal rewards for {self.flat} steps, so nothing was "
                 f"learnt: {why_flat(row)}"
             )
+
+    def end(self) -> None:
+        """Let go of what runs beside the training."""
+        self.books.end()
+        if self.engine is not None:
+            self.engine.close()
 
     def save(self) -> None:
         """Write what an exact resumption needs; the last such is then removed."""

@@ -192,7 +192,8 @@ class Policy:
 
         Returns:
             Sums over the tokens of all processes by name, and ``grad_norm``; empty if there is
-            nothing to learn from.
+            nothing to learn from. ``sampler_gap`` sums how far each log-probability is from
+            that of sampling.
 
         Raises:
             ConfigError: If loss or gradient is no number (the weights are untouched), or memory
@@ -202,7 +203,7 @@ class Policy:
         if not total:
             return {}
         self.model.train()
-        sums = torch.zeros(4)
+        sums = torch.zeros(5)
         for batch in _batches(pieces, self.settings.micro_batch):
             try:
                 loss, seen = self._loss(batch)
@@ -220,12 +221,12 @@ class Policy:
                 raise ConfigError(f"the loss became {float(seen[0])} with: {_names(batch)}")
             sums += seen
         norm = self._step(pieces)
-        names = ("loss", "entropy", "clip_fraction", "ratio")
+        names = ("loss", "entropy", "clip_fraction", "ratio", "sampler_gap")
         summed = dict(zip(names, self._sum(sums), strict=True))
         return {"tokens": total, **summed, "grad_norm": norm}
 
     def _loss(self, pieces: Sequence[Piece]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summed loss of a micro batch; and sums of loss, entropy, clipped tokens and ratios."""
+        """Summed loss of a micro batch; and sums of what `update` says, in its order."""
         new, entropy = self.logprobs(pieces)
         old = torch.cat([piece.old for piece in pieces]).to(new)
         counts = torch.tensor([len(piece.old) for piece in pieces])
@@ -240,7 +241,8 @@ class Policy:
             loss = loss + self.settings.kl * _k3(new, start.to(new))
         clipped = torch.where(advantage > 0, ratio > high, ratio < low)
         total = loss.sum()
-        seen = [total.detach(), entropy.sum(), clipped.sum(), ratio.detach().sum()]
+        gap = (new.detach() - old).abs()
+        seen = [total.detach(), entropy.sum(), clipped.sum(), ratio.detach().sum(), gap.sum()]
         return total, torch.stack([value.float().cpu() for value in seen])
 
     def _step(self, pieces: Sequence[Piece]) -> float:

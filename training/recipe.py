@@ -172,7 +172,9 @@ class GRPO(Frozen):
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Longest gradient."""
     rollouts: Literal["transformers", "vllm"] = "transformers"
-    """What generates."""
+    """What generates: ``vllm`` is quicker on a GPU, and needs armbench[vllm] and one process."""
+    engine_args: dict[str, JsonValue] | None = None
+    """Settings of vLLM's engine, e.g. ``gpu_memory_utilization`` (0.4) or ``max_model_len``."""
     concurrency: int = Field(default=64, ge=1)
     """Episodes in flight."""
     freeze: tuple[Literal["vision", "projector", "language"], ...] = ("vision", "projector")

@@ -163,7 +163,7 @@ def _finish(trainer: JudgeTrainer, start: str, out: Path, record: dict[str, Any]
     if not trainer.is_world_process_zero():
         return
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
-    merged = hasattr(model, "merge_and_unload")
+    merged = hasattr(model, "peft_config")
     _draw(out, f"SFT: {record['recipe']['name']}")
     save_checkpoint(
         model,

@@ -28,6 +28,7 @@ __all__ = [
     "part_of",
     "prepare",
     "save_checkpoint",
+    "save_weights",
     "start_of",
 ]
 
@@ -169,29 +170,17 @@ def save_checkpoint(
     """Write a complete checkpoint that transformers and vLLM load.
 
     Configuration, tokenizer, processor and chat template are the start's own files, not
-    what the installed transformers would write of them. Adapters are merged into `model`.
+    what the installed transformers would write of them. Adapters are merged.
 
     Args:
-        model: What was trained, as `prepare` gave it.
+        model: What was trained, as `prepare` gave it; it stays as it is.
         start: The checkpoint that it comes from.
         out: Folder to write into.
         dtype: Type of the weights on disk.
         record: Content of ``training.json``, written last.
         state: The weights, if `model` holds only shards of them.
     """
-    import torch
-
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
-    kind = getattr(torch, dtype)
-    weights = {
-        name: value.detach().to("cpu", kind) if value.is_floating_point() else value
-        for name, value in (state or model.state_dict()).items()
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    for old in out.glob("*.safetensors*"):
-        old.unlink()
-    model.save_pretrained(out, state_dict=weights)
+    save_weights(model, out, dtype=dtype, state=state)
     folder = _files_of(start)
     for pattern in _COPIED:
         for file in sorted(folder.glob(pattern)):
@@ -200,6 +189,55 @@ def save_checkpoint(
     if (typed := _typed(config, dtype)) != config:
         (out / "config.json").write_text(json.dumps(typed, indent=2) + "\n", "utf-8")
     write_json(out / RECORD, dict(record))
+
+
+def save_weights(
+    model: Any, out: Path, *, dtype: str, state: Mapping[str, Any] | None = None
+) -> None:
+    """Write a model's weights in the form that transformers and vLLM load, adapters merged.
+
+    Args:
+        model: As for `save_checkpoint`.
+        out: Folder to write into; weights that are there are replaced.
+        dtype: Type of the weights on disk.
+        state: The weights, if `model` holds only shards of them.
+    """
+    import torch
+
+    kind = getattr(torch, dtype)
+    weights = {
+        name: value.detach().to("cpu", kind) if value.is_floating_point() else value
+        for name, value in (state or _merged(model)).items()
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob("*.safetensors*"):
+        old.unlink()
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    base.save_pretrained(out, state_dict=weights)
+
+
+def _merged(model: Any) -> dict[str, Any]:
+    """The weights by name, with adapters added to those they lie on."""
+    import torch
+
+    if not hasattr(model, "peft_config"):
+        return dict(model.state_dict())
+    base = model.get_base_model()
+    state = {
+        name.replace(".base_layer.", "."): value
+        for name, value in base.state_dict().items()
+        if ".lora_" not in name
+    }
+    for name, layer in base.named_modules():
+        if not hasattr(layer, "get_delta_weight"):
+            continue
+        weight = state[f"{name}.weight"]
+        with torch.no_grad():
+            for adapter in layer.active_adapters:
+                weight = weight + layer.get_delta_weight(adapter).to(weight.dtype)
+        # Off the device at once: together these are a second model.
+        state[f"{name}.weight"] = weight.cpu()
+    return state
 
 
 def _files_of(start: str) -> Path:

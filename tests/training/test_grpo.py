@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from armbench.runlog import RunDir  # noqa: E402
 from armbench.training.books import read_metrics  # noqa: E402
 from armbench.training.grpo import grpo  # noqa: E402
 from armbench.training.policy import Policy  # noqa: E402
+from armbench.training.rollout_engine import require_engine  # noqa: E402
 
 SMALL = {"group": 4, "batch": 2, "mini_batch": 2}
 NOWHERE = Path()
@@ -255,14 +257,26 @@ def test_another_run_is_not_gone_on_with(taught: Path, tmp_path: Path) -> None:
     [
         ({}, 3, "no stage 3; grpo.stages has 2"),
         ({}, 0, "no stage 0"),
-        ({"rollouts": "vllm"}, 1, r"grpo\.rollouts: vllm is not there; take transformers"),
+        ({"rollouts": "vllm"}, 1, r"install armbench\[vllm\]"),
     ],
 )
 def test_settings_that_do_not_fit(
-    tmp_path: Path, settings: dict[str, Any], stage: int, message: str
+    tmp_path: Path,
+    settings: dict[str, Any],
+    stage: int,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)  # as if it were not installed
     with pytest.raises(ConfigError, match=message):
         grpo(recipe(tmp_path, **settings), NOWHERE, tmp_path / "out", stage, plans=plans())
+
+
+def test_roll_outs_by_vllm_are_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", ModuleType("vllm"))
+    require_engine(1)
+    with pytest.raises(ConfigError, match="single process, not in 2: take transformers"):
+        require_engine(2)
 
 
 def test_a_recipe_needs_the_section(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from armbench.training.weights import (  # noqa: E402
     part_of,
     prepare,
     save_checkpoint,
+    save_weights,
     start_of,
 )
 
@@ -105,6 +106,29 @@ def test_a_saved_checkpoint_is_the_same_one(checkpoint: Path, tmp_path: Path) ->
     for name, weight in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight), name
     assert (tmp_path / "training.json").read_text() == '{\n "kind": "copy"\n}\n'
+
+
+def test_adapters_are_merged_in_what_is_saved_and_not_in_the_model(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+    model = prepare(load_start(str(checkpoint))[0], ["vision", "projector"], Lora(rank=2))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:  # zeros at the start
+                weight.normal_()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    save_weights(model, tmp_path, dtype="float32")
+    for name, weight in model.state_dict().items():
+        assert torch.equal(before[name], weight), name
+    shutil.copytree(
+        checkpoint, tmp_path, dirs_exist_ok=True, ignore=lambda *_: ["model.safetensors"]
+    )
+    saved = load_start(str(tmp_path))[0].state_dict()
+    merged = model.merge_and_unload().state_dict()
+    assert saved.keys() == merged.keys()
+    for name, weight in merged.items():
+        assert torch.equal(saved[name], weight), name
 
 
 def test_a_fingerprint_changes_with_the_weights(copy: Path, checkpoint: Path) -> None:
