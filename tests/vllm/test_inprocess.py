@@ -76,19 +76,20 @@ def dump(outcomes):
     ]
 
 
-def shown_again(backend, hf, first):
-    "The prompt that holds the judge's own reply, as vLLM and as transformers take it."
+def shown_again(backend, hf):
+    "A prompt with a turn that the judge wrote letter by letter, as either engine takes it."
+    said = hf.processor.tokenizer.convert_tokens_to_ids(list("judgement"))
     again = replace(
         agentic,
-        messages=(*agentic.messages, say("assistant", first.text), say("user", picture, "Sure?")),
-        spoken=((), first.token_ids),
+        messages=(*agentic.messages, say("assistant", "judgement"), say("user", picture, "Sure?")),
+        spoken=((), tuple(said)),
     )
     found = []
     for asked in (again, replace(again, spoken=())):
         work = backend._run(backend._prompt(asked), backend._sampling(asked))
         ours = list(backend.submit(work).result().prompt_token_ids)
         found.append([ours, hf._prepare(0, asked).inputs["input_ids"][0].tolist()])
-    return {"kept": found[0], "written anew": found[1], "said": list(first.token_ids)}
+    return {"kept": found[0], "written anew": found[1], "said": said}
 
 
 def order(backend):
@@ -136,7 +137,7 @@ def main():
         "again": dump(generate(backend, agentic, hot[0])),
         "order": order(backend),
         "cancelled": cancelled(backend),
-        "tokens": shown_again(backend, hf, batch[0]),
+        "tokens": shown_again(backend, hf),
         "hf": dump(hf.generate_batch([plain, agentic])),
     }
     with open(out, "w") as file:
