@@ -33,7 +33,7 @@ from armbench.judge import Judge
 from armbench.runlog import read_json, write_json
 from armbench.runsetup import RunOptions
 from armbench.task import load_task
-from armbench.training.card import figures, pack, stage_curves, table
+from armbench.training.card import card, figures, pack, stage_curves, table
 from armbench.training.copies import LEVELS, copy_source
 from armbench.training.curves import can_draw
 from armbench.training.recipe import SFT, Recipe
@@ -233,10 +233,12 @@ def judge(out: Path, name: str, recipe: Recipe, tools: bool, limit: int | None =
 
 
 def report(out: Path, recipe: Recipe) -> str:
-    """Write figures, curves and table of everything judged under `out`; returns the table."""
-    text = table(figures(out, recipe), ROWS)
+    """Write figures, curves, table and card of all judged under `out`; returns the table."""
+    made = figures(out, recipe)
+    text = table(made, ROWS)
     (out / "table.md").write_text(text, "utf-8")
     curves = stage_curves(out, ("stage1", "stage2")) if can_draw() else None
     if curves is not None:
         (out / "curves.png").write_bytes(curves)
+    card(out, recipe, made, text)
     return text
