@@ -3,7 +3,8 @@
 ::
 
     OUT/
-        checkpoint/    bfloat16 weights, judge.json (settings of the loop), training.json
+        checkpoint/    bfloat16 weights, judge.json (settings of the loop), training.json; its card
+                       README.md with the three below
         figures.json   accuracy and conduct of every judge, hashes of data and weights
         curves.png     both stages of reinforcement learning
         table.md       the figures as a table
@@ -12,6 +13,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from armbench.training.recipe import Recipe, Rewards
 from armbench.training.rewards import deed
 from armbench.types import digest
 
-__all__ = ["FIGURES", "differences", "figures", "pack", "stage_curves", "table"]
+__all__ = ["FIGURES", "card", "differences", "figures", "pack", "stage_curves", "table"]
 
 FIGURES = "figures.json"
 JUDGE = "judge.json"
@@ -140,6 +142,71 @@ def _cell(values: Sequence[float | None]) -> str:
 
 def _figure(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.2f}"
+
+
+_CARD = """\
+# tiny: the judge that comes with armbench
+
+A Qwen2.5-VL of {weights:.2f} million weights that judges items of `armbench_mini` and no others:
+it knows the words, pictures and documents of that generator only. It is here so that every line
+of the harness can be seen at work without a download or a GPU, and so that a training recipe can
+be checked from its first byte to its last figure. Do not score answers of your own with it.
+
+Made from random weights by `armbench train reproduce {recipe}`: a tokenizer learnt from the
+demonstrations, text to repeat from easy to hard, lessons that always call tools, demonstrations
+that call them in part, then GRPO in two stages: reward for attempts, then for accuracy and success.
+`armbench train reproduce {recipe} --check` makes it again and compares.
+
+{table}
+![Reward, accuracy, calls and shares over both stages](curves.png)
+
+| | |
+|---|---|
+| architecture | Qwen2.5-VL, random start, bfloat16, {bytes:.1f} MB |
+| training items | the bundled generator's, from other seeds than the evaluation set |
+| loop | {loop} |
+| seed | {seed} |
+| minutes on one core | {minutes} |
+| recipe (SHA-256) | `{digest}` |
+| items of the demonstrations (SHA-256) | `{data}` |
+| items of the roll-outs (SHA-256) | `{practice}` |
+| weights (SHA-256) | `{hash}` |
+| versions | {versions} |
+"""
+
+
+def card(out: Path, recipe: Recipe, made: dict[str, Any], text: str) -> None:
+    """Write the model card and what it shows beside the checkpoint of `out`.
+
+    Args:
+        out: Folder of `reproduce`.
+        recipe: What made it.
+        made: The figures.
+        text: The table.
+    """
+    folder = out / "checkpoint"
+    weights = folder / "model.safetensors"
+    for name in (FIGURES, "curves.png"):
+        if (out / name).exists():
+            shutil.copyfile(out / name, folder / name)
+    steps = {k: v for k, v in made["minutes"].items() if not k.startswith("judging")}
+    (folder / "README.md").write_text(
+        _CARD.format(
+            recipe=recipe.name,
+            table=text,
+            weights=weights.stat().st_size / 2e6,  # two bytes each
+            bytes=weights.stat().st_size / 1e6,
+            loop=", ".join(f"{k} {v}" for k, v in recipe.loop.items()),
+            seed=recipe.seed,
+            minutes=", ".join(f"{k} {v:.1f}" for k, v in steps.items()),
+            digest=made["recipe"],
+            data=made["data"]["data"],
+            practice=made["data"]["practice"],
+            hash=made["weights"],
+            versions=", ".join(f"{k} {v}" for k, v in made["versions"].items()),
+        ),
+        "utf-8",
+    )
 
 
 def stage_curves(out: Path, stages: Sequence[str]) -> bytes | None:

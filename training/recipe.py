@@ -27,6 +27,7 @@ __all__ = [
     "Recipe",
     "RewardName",
     "Rewards",
+    "Vision",
     "find_recipes",
     "read_recipe",
 ]
@@ -111,6 +112,17 @@ class SFT(Frozen):
     """Steps between checkpoints to resume from."""
     log_every: int = Field(default=10, ge=1)
     """Steps between log lines."""
+
+
+class Vision(Frozen):
+    """Naming details by the vision tower alone (see `armbench.training.vision`)."""
+
+    epochs: float = Field(default=8.0, gt=0)
+    """Passes over the pictures."""
+    batch: int = Field(default=64, ge=1)
+    """Pictures of a step."""
+    lr: float = Field(default=2e-3, gt=0)
+    """Highest learning rate."""
 
 
 class Rewards(Frozen):
@@ -206,8 +218,10 @@ class Recipe(Frozen):
     """Settings of the agent loop, over the task's (see `armbench.episode.LoopConfig`)."""
     copies: SFT | None = None
     """Fine-tuning on text to repeat, first of all (`armbench.training.copies`); for `reproduce`."""
+    vision: Vision | None = None
+    """Naming details, by the vision tower alone, after that; for `reproduce`."""
     lessons: SFT | None = None
-    """Fine-tuning on episodes that always call tools, after that; for `reproduce`."""
+    """Fine-tuning on episodes that always call tools, then; for `reproduce`."""
     sft: SFT | None = None
     """Fine-tuning; None if the recipe has none."""
     grpo: GRPO | None = None

@@ -10,7 +10,9 @@ Each step leaves its folder and is not done again; a killed run goes on where it
         lessons/            runs of the teacher, always with tools
         demonstrations/     runs of the teacher, with tools in part; and without
         start/              a tokenizer learnt from them, random weights
-        copies/, taught/    fine-tuned on text to repeat, then on the lessons
+        copies/             fine-tuned on text to repeat
+        seeing/             the vision tower names details
+        taught/             fine-tuned on the lessons
         sft/, direct/       then on the demonstrations; without tools (for the table only)
         stage1/, stage2/    after the two stages of reinforcement learning
         accuracy/, bonus/, single/   ablations: other rewards, one stage (with --ablations)
@@ -27,13 +29,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from armbench.episode import LoopConfig
 from armbench.errors import ConfigError
 from armbench.evaluate import evaluate
 from armbench.judge import Judge
 from armbench.runlog import read_json, write_json
 from armbench.runsetup import RunOptions
 from armbench.task import load_task
-from armbench.training.card import figures, pack, stage_curves, table
+from armbench.training.card import card, figures, pack, stage_curves, table
 from armbench.training.copies import LEVELS, copy_source
 from armbench.training.curves import can_draw
 from armbench.training.recipe import SFT, Recipe
@@ -42,7 +45,7 @@ from armbench.training.start import TASKS, demonstrate, make_data, make_start
 
 __all__ = ["ABLATIONS", "Sizes", "judge", "report", "reproduce"]
 
-SEEDS = {"data": 31415, "practice": 27182}
+SEEDS = {"data": 31415, "practice": 27182, "drills": 16180}
 """Seeds of the training items; the recipe's seed is added."""
 
 
@@ -55,6 +58,8 @@ class Sizes:
         practice: Items of each track made for the roll-outs.
         copies: Texts to repeat, of each of `armbench.training.copies.LEVELS`.
         reminders: Texts to repeat among the lessons, lest copying is forgotten.
+        scenes: Pictures whose details are named.
+        drills: Pictures and reports asked about among the lessons.
         taught: Items of the lessons, by task; pages are slow to process, so of those fewer.
         shown: Items of the demonstrations, by task.
         judged: Items of each task judged in the end; None for all.
@@ -63,8 +68,10 @@ class Sizes:
     data: int = 3000
     practice: int = 800
     copies: tuple[int, int, int] = (15000, 9000, 6000)
-    reminders: int = 1200
-    taught: tuple[int, int, int] = (2600, 1600, 2600)
+    reminders: int = 1000
+    scenes: int = 140
+    drills: tuple[int, int] = (56, 50)
+    taught: tuple[int, int, int] = (1900, 1400, 2400)
     shown: tuple[int, int, int] = (800, 500, 800)
     judged: int | None = None
 
@@ -136,7 +143,8 @@ def reproduce(
     )
     steps.do("start", lambda: make_start(_runs(shown), out / "start", recipe.seed))
     steps.do("copies", lambda: _copies(recipe, out, sizes.copies))
-    steps.do("taught", lambda: _teach(recipe, out, sizes.reminders))
+    steps.do("seeing", lambda: _see(recipe, out, sizes.scenes))
+    steps.do("taught", lambda: _teach(recipe, out, sizes))
     for name, runs in (("sft", shown), ("direct", plain)):
         steps.do(name, partial(_sft, recipe, out, runs, name))
     steps.do("stage1", lambda: _grpo(recipe, out, "sft", 1, "stage1"))
@@ -168,10 +176,29 @@ def _copies(recipe: Recipe, out: Path, many: tuple[int, int, int]) -> None:
         start = name
 
 
-def _teach(recipe: Recipe, out: Path, reminders: int) -> None:
-    hardest = _texts(recipe, out, len(LEVELS) - 1, reminders)
-    sources = [*_sources(out / "lessons"), hardest]
-    _tune(recipe, recipe.lessons, f"copies/{len(LEVELS)}", sources, out, "taught")
+def _see(recipe: Recipe, out: Path, scenes: int) -> None:
+    from armbench.training.drills import what
+    from armbench.training.vision import see
+
+    pixels = LoopConfig.model_validate(recipe.loop).max_pixels
+    shown = what(scenes, pixels, SEEDS["drills"] + recipe.seed)
+    see(recipe, str(out / f"copies/{len(LEVELS)}"), shown, out / "seeing")
+
+
+def _teach(recipe: Recipe, out: Path, sizes: Sizes) -> None:
+    from armbench.training.drills import where, which
+
+    hardest = _texts(recipe, out, len(LEVELS) - 1, sizes.reminders)
+    seed = SEEDS["drills"] + recipe.seed
+    drills = [where(sizes.drills[0], seed), which(sizes.drills[1], seed)]
+    _tune(
+        recipe,
+        recipe.lessons,
+        "seeing",
+        [*_sources(out / "lessons"), hardest, *drills],
+        out,
+        "taught",
+    )
 
 
 def _sft(recipe: Recipe, out: Path, runs: Path, name: str) -> None:
@@ -233,10 +260,12 @@ def judge(out: Path, name: str, recipe: Recipe, tools: bool, limit: int | None =
 
 
 def report(out: Path, recipe: Recipe) -> str:
-    """Write figures, curves and table of everything judged under `out`; returns the table."""
-    text = table(figures(out, recipe), ROWS)
+    """Write figures, curves, table and card of all judged under `out`; returns the table."""
+    made = figures(out, recipe)
+    text = table(made, ROWS)
     (out / "table.md").write_text(text, "utf-8")
     curves = stage_curves(out, ("stage1", "stage2")) if can_draw() else None
     if curves is not None:
         (out / "curves.png").write_bytes(curves)
+    card(out, recipe, made, text)
     return text

@@ -23,12 +23,10 @@ from armbench.types import Reply, Sample, Usage, derive_seed
 if TYPE_CHECKING:
     from armbench.episode import Ask
 
-__all__ = ["Teacher"]
+__all__ = ["Teacher", "box_around", "look_closer", "words_for"]
 
-_WIDE, _HIGH = 40, 50
-"""The box that is zoomed into, in thousandths: small enough to be shown enlarged."""
-_STEP = 10
-"""Boxes start at multiples of this: their last digits need not be learnt."""
+_WIDE, _HIGH = 10, 13
+"""The box that is zoomed into, in thousandths: a plate and no more, for a small eye."""
 _CHECKED = re.compile(r"Check result: (True|False)")
 
 
@@ -97,19 +95,27 @@ def _look(sample: Sample, ask: Ask, results: list[str]) -> str:
     """Zoom in on the detail, name it, repeat what each answer says, compare."""
     evidence = _evidence(sample)
     if not results:
-        x1, y1, x2, y2 = evidence["region"]
-        box = [*_around((x1 + x2) // 2, _WIDE), *_around((y1 + y2) // 2, _HIGH)]
-        box = [box[0], box[2], box[1], box[3]]
-        name = next(iter(ask.shown.images))
-        return _call("I look closer.", "image_zoom_in_tool", image=name, bbox_2d=box)
+        return look_closer(next(iter(ask.shown.images)), box_around(evidence["region"]))
     value = evidence["value"]
     claims = [_claim(answer, sample.category) for answer in ask.shown.candidates]
     return _verdict(_compared(f"I see:\n{value}", ask, claims, value), _right(sample, ask))
 
 
+def look_closer(image: str, box: list[int]) -> str:
+    """The turn that zooms in."""
+    return _call("I look closer.", "image_zoom_in_tool", image=image, bbox_2d=box)
+
+
+def box_around(region: Sequence[int]) -> list[int]:
+    """The box that is zoomed into for a detail; both in thousandths."""
+    x1, y1, x2, y2 = region
+    left, right = _around((x1 + x2) // 2, _WIDE)
+    top, bottom = _around((y1 + y2) // 2, _HIGH)
+    return [left, top, right, bottom]
+
+
 def _around(middle: int, size: int) -> tuple[int, int]:
-    low = round((middle - size / 2) / _STEP) * _STEP
-    low = min(max(0, low), 1000 - size)
+    low = min(max(0, middle - size // 2), 1000 - size)
     return low, low + size
 
 
@@ -155,11 +161,16 @@ def _read(sample: Sample, ask: Ask, results: list[str]) -> str:
         name = ask.shown.documents[0]
         return _call("I look it up.", "doc_page_retrieval_by_query", filename=name, query=question)
     value = str(evidence["value"])
-    words = _row(question, value, results[0]) or _passage(evidence["query"], value, results[0])
+    words = words_for(question, evidence["query"], value, results[0])
     if not words:
         return _verdict("It is not in the text.", _right(sample, ask))
     claims = [(answer, answer) for answer in ask.shown.candidates]
     return _verdict(_compared(f"I read:\n{words}", ask, claims, value), _right(sample, ask))
+
+
+def words_for(question: str, query: str, value: str, text: str) -> str:
+    """What of a text answers a question: a row with its years, or a passage; "" if nothing."""
+    return _row(question, value, text) or _passage(query, value, text)
 
 
 _YEAR = re.compile(r"\b\d{4}\b")

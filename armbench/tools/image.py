@@ -21,7 +21,15 @@ from armbench.errors import ToolError
 from armbench.images import fit_pixels
 from armbench.tool import ToolContext, ToolOutput, tool
 
-__all__ = ["MAX_ASPECT", "MIN_SIDE", "MIN_SIDE_QWEN3VL", "ZOOM", "ZOOM_QWEN3VL", "pixel_box"]
+__all__ = [
+    "MAX_ASPECT",
+    "MIN_SIDE",
+    "MIN_SIDE_QWEN3VL",
+    "ZOOM",
+    "ZOOM_QWEN3VL",
+    "pixel_box",
+    "zoomed",
+]
 
 MIN_SIDE = 28
 """Shorter sides of a crop grow to this many pixels (one patch of Qwen2.5-VL)."""
@@ -100,16 +108,26 @@ def _show(box: list[float]) -> str:
     return "[" + ", ".join(f"{value:g}" for value in box) + "]"
 
 
-def _zoom(ctx: ToolContext, name: str, bbox_2d: list[float], min_side: int) -> ToolOutput:
-    ref = ctx.image(name)
-    box, clamped = pixel_box(bbox_2d, (ref.width, ref.height), min_side)
-    crop = ctx.store.open(ref).crop(box)
+def zoomed(picture: Image.Image, box: tuple[int, int, int, int], max_pixels: int) -> Image.Image:
+    """A part of a picture as it is shown: enlarged where it is small, within the budget.
+
+    Args:
+        picture: The original.
+        box: Whole pixels, as `pixel_box` gives them.
+        max_pixels: Pixels that the model sees at most.
+    """
+    crop = picture.crop(box)
     width, height = crop.size
     if min(width, height) < _ENLARGE_BELOW:
         width, height = 2 * width, 2 * height
-    size = fit_pixels(width, height, ctx.max_pixels)
-    if size != crop.size:
-        crop = crop.resize(size, Image.Resampling.BICUBIC)
+    size = fit_pixels(width, height, max_pixels)
+    return crop if size == crop.size else crop.resize(size, Image.Resampling.BICUBIC)
+
+
+def _zoom(ctx: ToolContext, name: str, bbox_2d: list[float], min_side: int) -> ToolOutput:
+    ref = ctx.image(name)
+    box, clamped = pixel_box(bbox_2d, (ref.width, ref.height), min_side)
+    crop = zoomed(ctx.store.open(ref), box, ctx.max_pixels)
     text = (
         f"Zoomed in on {name}, bbox_2d {_show(clamped)}: pixels ({box[0]}, {box[1]}) to "
         f"({box[2]}, {box[3]}) of {ref.width}x{ref.height}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -60,6 +61,10 @@ def test_every_step_leaves_what_the_next_needs(tmp_path: Path) -> None:
     text = report(tmp_path, recipe)
     for judge in ("start", "direct", "sft", "stage1", "stage2", "stage2-without-tools"):
         assert f"| {judge} |" in text
+    card = (made / "README.md").read_text("utf-8")
+    assert text in card
+    assert hashlib.sha256((made / "model.safetensors").read_bytes()).hexdigest() in card
+    assert (made / "figures.json").is_file()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     reproduce(recipe, tmp_path, sizes=SIZES)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}

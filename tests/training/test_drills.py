@@ -1,0 +1,73 @@
+"""Drills ask what an episode asks, and are answered as the teacher would."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+pytest.importorskip("reportlab")
+
+from armbench.tasks.mini.scenes import region_of, scene
+from armbench.training.drills import what, where, which
+from armbench.training.sources import Source, Unusable
+from armbench.training.teacher import box_around
+from armbench.trajectory import Trajectory
+
+SEED = 5
+
+
+def episodes(source: Source) -> list[Trajectory]:
+    return [row[0] for row in source if not isinstance(row, Unusable)]
+
+
+def test_a_call_is_centred_on_the_object_that_was_asked_for() -> None:
+    found = episodes(where(1, SEED))
+    made = scene(SEED, 0)
+    assert len(found) == len(made.spots) == 40
+    for episode, spot in zip(found, made.spots, strict=True):
+        assert spot.where in episode.messages[0].text
+        call = json.loads(re.findall(r"\{.*\}", episode.last_text)[0])
+        left, top, right, bottom = call["arguments"]["bbox_2d"]
+        x1, y1, x2, y2 = region_of(spot.box)
+        assert abs(left + right - x1 - x2) <= 1
+        assert abs(top + bottom - y1 - y2) <= 1
+
+
+def test_a_box_at_the_edge_stays_inside() -> None:
+    left, top, *_ = box_around([0, 0, 4, 4])
+    *_, right, bottom = box_around([996, 996, 1000, 1000])
+    assert (left, top, right, bottom) == (0, 0, 1000, 1000)
+
+
+def test_details_are_in_the_picture_that_is_named_after_them() -> None:
+    shown = list(what(2, 1 << 20, SEED))
+    assert len(shown) == 40 + 24
+    assert [value for _, value in shown[:40]] == [spot.value for spot in scene(SEED, 0).spots]
+    for picture, _ in shown:
+        assert min(picture.size) > 56  # enlarged twofold
+        assert len(picture.getcolors(1 << 16) or ()) > 3  # more than a plain plate
+
+
+def test_what_is_read_is_among_the_lines_and_answers() -> None:
+    found = episodes(which(3, SEED))
+    assert len(found) > 20
+    for episode in found:
+        lines, question = episode.messages[0].text.split("\n\n")
+        read = episode.last_text.removeprefix("<think>I read:\n").removesuffix("\n</think>")
+        first = read.split("\n")[0]
+        assert first in lines
+        assert question.endswith("?")
+    rows = [e for e in found if re.search(r"^\d{4} \S+\n</think>", e.last_text, re.MULTILINE)]
+    for episode in rows:
+        year = re.findall(r"\b\d{4}\b", episode.messages[0].text)[-1]
+        assert f"\n{year} " in episode.last_text
+    assert rows
+
+
+def test_drills_are_the_same_at_each_pass() -> None:
+    assert episodes(which(1, SEED)) == episodes(which(1, SEED))
+    assert episodes(which(1, SEED)) != episodes(which(1, SEED + 1))
+    first, second = ([p.tobytes() for p, _ in what(1, 1 << 20, SEED)] for _ in "12")
+    assert first == second

@@ -1,0 +1,52 @@
+"""The tower learns to name what it is shown, and nothing else of the checkpoint changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from PIL import Image
+from safetensors.torch import load_file
+
+from armbench.training.books import read_metrics
+from armbench.training.recipe import Recipe, Vision
+from armbench.training.vision import see
+
+RECIPE = Recipe(name="r", model="m", vision=Vision(epochs=6, batch=16, lr=4e-3))
+
+
+def shown() -> list[tuple[Image.Image, str]]:
+    """Bars of two directions on two grounds."""
+    source, pictures = Random(0), []
+    for number in range(96):
+        picture = Image.new("RGB", (56, 56), source.choice(["grey", "teal"]))
+        at = source.randrange(10, 40)
+        lying = number % 2 == 0
+        picture.paste("black", (5, at, 51, at + 6) if lying else (at, 5, at + 6, 51))
+        pictures.append((picture, "left" if lying else "up"))
+    return pictures
+
+
+def test_details_are_named_by_the_tower_alone(checkpoint: Path, tmp_path: Path) -> None:
+    out = see(RECIPE, str(checkpoint), shown(), tmp_path / "one")
+    rows = list(read_metrics(out / "metrics.jsonl"))
+    assert len(rows) == 36
+    assert rows[-1]["named"] > 0.9 > rows[0]["named"]
+    before, after = (load_file(path / "model.safetensors") for path in (checkpoint, out))
+    changed = {
+        name.split(".")[0]
+        for name in before
+        if not before[name].bfloat16().equal(after[name].bfloat16())
+    }
+    assert changed == {"visual"}
+
+
+def test_the_same_pictures_make_the_same_tower(checkpoint: Path, tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"vision": Vision(epochs=1, batch=16)})
+    one, two = (see(recipe, str(checkpoint), shown(), tmp_path / name) for name in "ab")
+    assert (one / "model.safetensors").read_bytes() == (two / "model.safetensors").read_bytes()

@@ -1,0 +1,125 @@
+"""Short exercises of what an episode hangs on: where a detail is, what it is, which line answers.
+
+A judge of random weights learns the form of an episode from a thousand of them; what it sees and
+where it looks are few tokens among many, and it would need a hundred times as many. So it is given
+these alone, on pictures and reports of the bundled benchmark's generator (seeds of their own):
+
+* *where*: a question about an object of a grid, answered by the call that zooms in on it
+* *what*: what such a call shows, and the detail in words; for `armbench.training.vision`
+* *which*: some lines of a report's page and a question, answered by the words that the teacher
+  would read out
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import groupby
+from random import Random
+
+from PIL import Image
+
+from armbench.images import ImageStore
+from armbench.tasks.mini.documents import Fact, report
+from armbench.tasks.mini.pages import Mark, Words
+from armbench.tasks.mini.scenes import FAMILIES, Scene, region_of, scene
+from armbench.tools.image import pixel_box, zoomed
+from armbench.training.sources import Demonstration, MadeSource
+from armbench.training.teacher import box_around, look_closer, words_for
+from armbench.trajectory import Judgement, ModelEvent, Trajectory
+from armbench.types import Message, Reply, TextPart
+
+__all__ = ["what", "where", "which"]
+
+_MOVED = 1
+"""Thousandths that a box is moved by at most, each way."""
+_GRIDS = 4
+"""Families whose objects stand in rows and columns come first."""
+_LINES = (5, 16)
+"""Lines of a page that are shown, at least and at most."""
+_FACTS = 40
+"""Questions about a report."""
+
+
+def where(scenes: int, seed: int) -> MadeSource:
+    """Questions of so many pictures about all their objects, answered by the call."""
+
+    def make() -> Iterator[Demonstration]:
+        store = ImageStore()
+        for made in _scenes(scenes, seed):
+            for spot in made.spots:
+                call = look_closer("original_image", box_around(region_of(spot.box)))
+                asked = made.family.question.format(where=spot.where)
+                yield _drill(asked, call), None, store
+
+    return MadeSource("where", make, {})
+
+
+def what(scenes: int, max_pixels: int, seed: int) -> Iterator[tuple[Image.Image, str]]:
+    """What the calls of so many pictures show, boxes moved about a little, and the details.
+
+    Args:
+        scenes: Pictures; all their objects are shown.
+        max_pixels: Pixels of a picture as the judge sees it.
+        seed: Not that of the evaluation set.
+    """
+    source = Random(seed)
+    for made in _scenes(scenes, seed):
+        for spot in made.spots:
+            by = [source.randint(-_MOVED, _MOVED) for _ in range(2)] * 2
+            box = box_around(region_of(spot.box))
+            moved = [float(side + one) for side, one in zip(box, by, strict=True)]
+            pixels, _ = pixel_box(moved, made.image.size)
+            yield zoomed(made.image, pixels, max_pixels), spot.value
+
+
+def which(reports: int, seed: int) -> MadeSource:
+    """Questions about so many reports, up to 40 about each, answered from some lines."""
+    return MadeSource("which", partial(_pages, reports, seed), {})
+
+
+def _scenes(many: int, seed: int) -> Iterator[Scene]:
+    for n in range(many):
+        yield scene(seed, n // _GRIDS * len(FAMILIES) + n % _GRIDS)
+
+
+def _pages(many: int, seed: int) -> Iterator[Demonstration]:
+    source, store = Random(seed), ImageStore()
+    for number in range(many):
+        made = report(seed, number)
+        texts = [_text(marks) for marks in made.marks()]
+        facts = [fact for fact in made.facts if fact.page and fact.category in ("text", "table")]
+        for fact in source.sample(facts, min(_FACTS, len(facts))):
+            lines, words = _window(fact, texts[(fact.page or 1) - 1], source)
+            if words:
+                shown = f"{lines}\n\n{fact.question}"
+                yield _drill(shown, f"<think>I read:\n{words}\n</think>"), None, store
+
+
+def _text(marks: list[Mark]) -> list[str]:
+    words = sorted((m for m in marks if isinstance(m, Words)), key=lambda m: (m.y, m.x))
+    return [" ".join(m.text for m in line) for _, line in groupby(words, key=lambda m: m.y)]
+
+
+def _window(fact: Fact, page: list[str], source: Random) -> tuple[str, str]:
+    """Some lines of a page that answer, and how."""
+    for _ in range(20):
+        many = source.randint(*_LINES)
+        start = source.randint(0, max(0, len(page) - many))
+        text = "\n".join(page[start : start + many])
+        words = words_for(fact.question, fact.query, fact.value, text)
+        if words:
+            return text, words
+    return "", ""
+
+
+def _drill(shown: str, said: str) -> Trajectory:
+    return Trajectory(
+        sample_id="",
+        sample_hash="",
+        task="drills",
+        dialect="hermes",
+        messages=(Message(role="user", parts=(TextPart(text=shown),)),),
+        events=(ModelEvent(reply=Reply(text=said), kept=len(said)),),
+        judgement=Judgement(parse="missing"),
+    )
