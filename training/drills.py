@@ -8,6 +8,7 @@ these alone, on pictures and reports of the bundled benchmark's generator (seeds
 * *what*: what such a call shows, and the detail in words; for `armbench.training.vision`
 * *which*: some lines of a report's page and a question, answered by the words that the teacher
   would read out
+* *same*: something found and up to four answers, answered by comparing each and the verdict
 """
 
 from __future__ import annotations
@@ -21,15 +22,22 @@ from PIL import Image
 
 from armbench.images import ImageStore
 from armbench.tasks.mini.documents import Fact, report
+from armbench.tasks.mini.lore import people
 from armbench.tasks.mini.pages import Mark, Words
-from armbench.tasks.mini.scenes import FAMILIES, Scene, region_of, scene
+from armbench.tasks.mini.scenes import FAMILIES, Family, Scene, detail, region_of, scene
 from armbench.tools.image import pixel_box, zoomed
 from armbench.training.sources import Demonstration, MadeSource
-from armbench.training.teacher import box_around, look_closer, words_for
+from armbench.training.teacher import (
+    box_around,
+    compared,
+    look_closer,
+    verdict,
+    words_for,
+)
 from armbench.trajectory import Judgement, ModelEvent, Trajectory
 from armbench.types import Message, Reply, TextPart
 
-__all__ = ["what", "where", "which"]
+__all__ = ["same", "what", "where", "which"]
 
 _MOVED = 1
 """Thousandths that a box is moved by at most, each way."""
@@ -76,6 +84,48 @@ def what(scenes: int, max_pixels: int, seed: int) -> Iterator[tuple[Image.Image,
 def which(reports: int, seed: int) -> MadeSource:
     """Questions about so many reports, up to 40 about each, answered from some lines."""
     return MadeSource("which", partial(_pages, reports, seed), {})
+
+
+def same(many: int, seed: int) -> MadeSource:
+    """So many things found, one of up to four answers right, or a single one right or wrong."""
+
+    def make() -> Iterator[Demonstration]:
+        source, store = Random(seed), ImageStore()
+        for _ in range(many):
+            yield _comparison(source), None, store
+
+    return MadeSource("same", make, {})
+
+
+def _comparison(source: Random) -> Trajectory:
+    family = source.choice([None, *FAMILIES])  # None: figures and names, as in reports
+    count = source.choice((1, 2, 2, 4))
+    values = dict.fromkeys([_value(family, source)])
+    while len(values) < max(2, count):
+        values[_value(family, source)] = None
+    wanted, *others = values
+    right = source.randrange(count)
+    shown = others[: count - 1]
+    shown.insert(right, wanted)
+    good = count > 1 or source.random() < 0.5
+    shown = shown if good else [others[0]]
+    claim = "{v}"
+    if family is not None and source.random() < 0.5:
+        claim = family.claim.replace("{where}", family.name)
+    claims = [(claim.format(v=value), value) for value in shown]
+    numbers = [""] if count == 1 else [f" {n + 1}" for n in range(count)]
+    heads = [f"=== Answer{number} (text_{n}) ===\n" for n, number in enumerate(numbers)]
+    told = "".join(f"{head}{says}\n" for head, (says, _) in zip(heads, claims, strict=True))
+    thought = f"I see:\n{wanted}\n{compared(heads, claims, wanted)}"
+    return _drill(f"{wanted}\n{told}", verdict(thought, right + 1 if count > 1 else good))
+
+
+def _value(family: Family | None, source: Random) -> str:
+    if family is not None:
+        return detail(family.kind, source)
+    figure = str(source.randint(100, 9999))
+    kinds = (f"{figure[:-1]}.{figure[-1]}", f"{int(figure) + 1000:,}", figure, "Not answerable")
+    return source.choice((*kinds, people(source, 1)[0]))
 
 
 def _scenes(many: int, seed: int) -> Iterator[Scene]:

@@ -59,7 +59,7 @@ class Sizes:
         copies: Texts to repeat, of each of `armbench.training.copies.LEVELS`.
         reminders: Texts to repeat among the lessons, lest copying is forgotten.
         scenes: Pictures whose details are named.
-        drills: Pictures and reports asked about among the lessons.
+        drills: Pictures and reports asked about among the lessons, and things compared.
         taught: Items of the lessons, by task; pages are slow to process, so of those fewer.
         shown: Items of the demonstrations, by task.
         judged: Items of each task judged in the end; None for all.
@@ -70,7 +70,7 @@ class Sizes:
     copies: tuple[int, int, int] = (15000, 9000, 6000)
     reminders: int = 1000
     scenes: int = 140
-    drills: tuple[int, int] = (56, 50)
+    drills: tuple[int, int, int] = (42, 50, 2500)
     taught: tuple[int, int, int] = (1900, 1400, 2400)
     shown: tuple[int, int, int] = (800, 500, 800)
     judged: int | None = None
@@ -186,11 +186,12 @@ def _see(recipe: Recipe, out: Path, scenes: int) -> None:
 
 
 def _teach(recipe: Recipe, out: Path, sizes: Sizes) -> None:
-    from armbench.training.drills import where, which
+    from armbench.training.drills import same, where, which
 
     hardest = _texts(recipe, out, len(LEVELS) - 1, sizes.reminders)
     seed = SEEDS["drills"] + recipe.seed
-    drills = [where(sizes.drills[0], seed), which(sizes.drills[1], seed)]
+    pictures, reports, things = sizes.drills
+    drills = [where(pictures, seed), which(reports, seed), same(things, seed)]
     _tune(
         recipe,
         recipe.lessons,

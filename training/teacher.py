@@ -23,7 +23,7 @@ from armbench.types import Reply, Sample, Usage, derive_seed
 if TYPE_CHECKING:
     from armbench.episode import Ask
 
-__all__ = ["Teacher", "box_around", "look_closer", "words_for"]
+__all__ = ["Teacher", "box_around", "compared", "look_closer", "verdict", "words_for"]
 
 _WIDE, _HIGH = 10, 13
 """The box that is zoomed into, in thousandths: a plate and no more, for a small eye."""
@@ -66,7 +66,7 @@ def _kind(sample: Sample) -> str:
 
 
 def _direct(sample: Sample, ask: Ask) -> str:
-    return _verdict("I judge by what I see.", _right(sample, ask))
+    return verdict("I judge by what I see.", _right(sample, ask))
 
 
 def _right(sample: Sample, ask: Ask) -> Any:
@@ -76,13 +76,14 @@ def _right(sample: Sample, ask: Ask) -> Any:
     return ask.shown.candidates.index(sample.candidates[int(sample.gold or 1) - 1]) + 1
 
 
-def _verdict(thought: str, verdict: Any) -> str:
-    if isinstance(verdict, bool):
-        says = f"Overall Judgment: {verdict}"
-    elif isinstance(verdict, int):
-        says = f"Overall Judgment: Answer {verdict} is better"
+def verdict(thought: str, found: Any) -> str:
+    """The last turn: True or False, the number of the better answer, or a rating (a float)."""
+    if isinstance(found, bool):
+        says = f"Overall Judgment: {found}"
+    elif isinstance(found, int):
+        says = f"Overall Judgment: Answer {found} is better"
     else:
-        says = f"Rating: {verdict:g}"
+        says = f"Rating: {found:g}"
     return f"<think>{thought}</think>\n<answer>{says}</answer>"
 
 
@@ -98,7 +99,7 @@ def _look(sample: Sample, ask: Ask, results: list[str]) -> str:
         return look_closer(next(iter(ask.shown.images)), box_around(evidence["region"]))
     value = evidence["value"]
     claims = [_claim(answer, sample.category) for answer in ask.shown.candidates]
-    return _verdict(_compared(f"I see:\n{value}", ask, claims, value), _right(sample, ask))
+    return verdict(_compared(f"I see:\n{value}", ask, claims, value), _right(sample, ask))
 
 
 def look_closer(image: str, box: list[int]) -> str:
@@ -137,15 +138,25 @@ def _compared(seen: str, ask: Ask, claims: Iterable[tuple[str, str]], wanted: st
     """What was seen, and of each answer what it says and whether that is the same.
 
     Answers are repeated under their own headings: what follows a heading is what followed it
-    before, which is the first thing that a small model learns of copying; and a judge that has
-    said of each answer whether it is the same need not compare all at once.
+    before, which is the first thing that a small model learns of copying. What is compared is
+    put side by side, answer by answer: then it need not be looked for, nor all be kept in mind.
     """
     heads = re.findall(r"^=== Answer.*? ===\n", _asked(ask), re.MULTILINE)
-    says = "".join(
-        f"{head}{words}\n{'same' if claim == wanted else 'other'}\n"
+    return f"{seen}\n{compared(heads, claims, wanted)}"
+
+
+def compared(heads: Iterable[str], claims: Iterable[tuple[str, str]], wanted: str) -> str:
+    """Of each answer its heading, what it says, and beside it what was wanted: same or other.
+
+    Args:
+        heads: Headings of the answers as they are shown, each with its line break.
+        claims: What each says, in its own words and in short.
+        wanted: What is right, in short.
+    """
+    return "".join(
+        f"{head}{words}\n{claim} | {wanted}: {'same' if claim == wanted else 'other'}\n"
         for head, (words, claim) in zip(heads, claims, strict=True)
     )
-    return f"{seen}\n{says}"
 
 
 def _asked(ask: Ask) -> str:
@@ -163,9 +174,9 @@ def _read(sample: Sample, ask: Ask, results: list[str]) -> str:
     value = str(evidence["value"])
     words = words_for(question, evidence["query"], value, results[0])
     if not words:
-        return _verdict("It is not in the text.", _right(sample, ask))
+        return verdict("It is not in the text.", _right(sample, ask))
     claims = [(answer, answer) for answer in ask.shown.candidates]
-    return _verdict(_compared(f"I read:\n{words}", ask, claims, value), _right(sample, ask))
+    return verdict(_compared(f"I read:\n{words}", ask, claims, value), _right(sample, ask))
 
 
 def words_for(question: str, query: str, value: str, text: str) -> str:
@@ -206,16 +217,16 @@ def _passage(query: str, value: str, text: str) -> str:
 def _check(sample: Sample, ask: Ask, results: list[str]) -> str:
     """Repeat each instruction in turn and run its checker, then count."""
     checks = _evidence(sample)["checks"]
+    kept = [_outcome(result) for result in results]
+    # Said anew each turn, so that only the last result and the last turn need be looked at.
+    told = "Kept: " + (", ".join("yes" if one else "no" for one in kept) or "?") + "."
     if len(results) < len(checks):
         check, number = checks[len(results)], len(results) + 1
         [words] = re.findall(rf"^{number}\. .*$", _listed(ask), re.MULTILINE)
-        thought = f"Instruction {number} of {len(checks)}.\n{words}"
+        thought = f"{told}\nInstruction {number} of {len(checks)}.\n{words}"
         return _call(thought, check["tool"], response="text_0", **check["arguments"])
-    kept = [_outcome(result) for result in results]
-    told = "Kept: " + ", ".join("yes" if one else "no" for one in kept) + "."
-    told += f" {sum(kept)} of {len(kept)}."
-    verdict = all(kept) if sample.mode == "single" else float(sum(kept))
-    return _verdict(told, verdict)
+    right = all(kept) if sample.mode == "single" else float(sum(kept))
+    return verdict(f"{told} {sum(kept)} of {len(kept)}.", right)
 
 
 def _listed(ask: Ask) -> str:

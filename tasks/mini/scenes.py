@@ -142,7 +142,8 @@ class Scene:
     """The picture at full resolution."""
 
 
-def _value(kind: str, source: Random) -> str:
+def detail(kind: str, source: Random) -> str:
+    """A detail of a kind, in words, drawn alike among all."""
     if kind in _CHOICES:
         return source.choice(_CHOICES[kind])
     alphabet = {"D": marks.CODE_DIGITS, "L": marks.CODE_LETTERS}
@@ -200,7 +201,7 @@ def scene(seed: int, number: int) -> Scene:
     spots = []
     for spot in family.draw(canvas, source):
         x, y = scenery.jittered(spot, source)
-        made = stamp(canvas, family.kind, x, y, _value(family.kind, source))
+        made = stamp(canvas, family.kind, x, y, detail(family.kind, source))
         spots.append(Spot(spot.where, made.value, made.box))
     return Scene(family, tuple(spots), canvas.image)
 
@@ -308,6 +309,7 @@ __all__ = [
     "Family",
     "Scene",
     "Spot",
+    "detail",
     "ink_of",
     "items",
     "region_of",
