@@ -27,7 +27,7 @@ BACKENDS: dict[str, tuple[str, str, str]] = {
     "tiny": (
         "armbench.models.embedded",
         "EmbeddedJudge",
-        "the trained judge that comes with armbench (1.7 million weights)",
+        "the trained judge that comes with armbench (1.9 million weights)",
     ),
     "scripted": ("armbench.models.scripted", "ScriptedBackend", "replies from a JSON-lines file"),
     "rules": (
@@ -41,7 +41,7 @@ BACKENDS: dict[str, tuple[str, str, str]] = {
 }
 """Back-ends by name: module, class, one line of meaning."""
 
-DEFAULT_BACKEND = "rules"
+DEFAULT_BACKEND = "tiny"
 """What runs when no model is named."""
 
 

@@ -62,7 +62,7 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_mini_needs_no_further_flag(mini):
     folder, printed = mini
     found = results(folder)
-    assert "judge: rules (floor: fixed rules that call the tools, no model)" in printed
+    assert "judge: tiny (the trained judge that comes with armbench" in printed
     for track in ("fine_grained", "long_document", "instruction"):
         assert 0 <= found[f"armbench_mini_{track}"]["accuracy,none"] <= 1
     tracks = [v["accuracy,none"] for k, v in found.items() if k.startswith("armbench_mini_")]
