@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,16 +74,21 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def vllm_server(
     tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
+    with serving(tiny_checkpoint, tmp_path_factory.mktemp("server"), "bfloat16") as server:
+        yield server
+
+
+@contextmanager
+def serving(checkpoint: Path, folder: Path, dtype: str) -> Iterator[Server]:
+    """A server for a checkpoint, its log and its one readable folder under `folder`."""
     media = folder / "media"
     media.mkdir()
     port = _free_port()
     log = folder / "server.log"
-    command = _command(tiny_checkpoint, port, media)
     # Not from this folder's parent: `-m` would take tests/vllm for the package `vllm`.
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            command,
+            _command(checkpoint, port, media, dtype),
             cwd=folder,
             env={**os.environ, **ENVIRONMENT},
             stdout=stream,
@@ -91,20 +97,24 @@ def vllm_server(
         )
     try:
         _wait(process, f"http://127.0.0.1:{port}/health", log)
-        yield Server(f"http://127.0.0.1:{port}/v1", MODEL, media, tiny_checkpoint)
+        yield Server(f"http://127.0.0.1:{port}/v1", MODEL, media, checkpoint)
     finally:
         _stop(process)
 
 
-def _command(checkpoint: Path, port: int, media: Path) -> list[str]:
+def _command(checkpoint: Path, port: int, media: Path, dtype: str) -> list[str]:
+    # What the checkpoint was trained for is as much context as it has.
+    told = json.loads((checkpoint / "config.json").read_text("utf-8"))
+    longest = told.get("text_config", told)["max_position_embeddings"]
+    context = str(min(CONTEXT, longest))
     return [
         *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", str(checkpoint), "--served-model-name", MODEL),
         *("--host", "127.0.0.1", "--port", str(port)),
-        *("--dtype", "bfloat16", "--max-model-len", str(CONTEXT), "--enforce-eager"),
+        *("--dtype", dtype, "--max-model-len", context, "--enforce-eager"),
         *("--skip-mm-profiling", "--limit-mm-per-prompt", json.dumps({"image": 8, "video": 0})),
         # On a CPU a seed together with chunked prefill kills the engine.
-        *("--no-enable-chunked-prefill", "--max-num-batched-tokens", str(CONTEXT)),
+        *("--no-enable-chunked-prefill", "--max-num-batched-tokens", context),
         *("--enable-prompt-tokens-details", "--allowed-local-media-path", str(media)),
     ]
 
