@@ -18,6 +18,7 @@ from armbench.runlog import RunDir
 from armbench.runsetup import RunOptions
 from armbench.task import load_task
 from armbench.training.start import TASKS
+from armbench.trajectory import EpisodeKey
 from tests.vllm.conftest import Server, serving
 
 LIMIT = int(os.environ.get("ARMBENCH_VLLM_LIMIT", "8"))
@@ -33,15 +34,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-def verdicts(
-    backend: str, args: dict[str, object], out: Path
-) -> dict[tuple[str, tuple[int, ...]], object]:
+def verdicts(backend: str, args: dict[str, object], out: Path) -> dict[EpisodeKey, object]:
     judge = make_judge(backend, {**recommended_loop("tiny"), **args})
     options = RunOptions(out=out, limit=LIMIT, concurrency=32)
     path = evaluate([load_task(name) for name in TASKS], judge, options).path
     episodes = [record.trajectory for record in read_records(RunDir(path))]
     assert not [episode.failures for episode in episodes if episode.failures]
-    said = {(e.sample_id, e.order): (e.judgement.parse, e.judgement.verdict) for e in episodes}
+    said = {e.key: (e.judgement.parse, e.judgement.verdict) for e in episodes}
     assert len(said) == len(episodes)
     return said
 
