@@ -17,12 +17,16 @@ from armbench.runsetup import RunOptions
 from armbench.task import load_task
 from armbench.training.recipe import read_recipe
 
+CHANCE = 0.425
+"""Macro accuracy of guessing on the bundled benchmark."""
+
 
 def test_it_is_small_and_whole() -> None:
     assert (EMBEDDED / "model.safetensors").stat().st_size < 8 << 20
     assert (EMBEDDED / "README.md").is_file()
     figures = json.loads((EMBEDDED / "figures.json").read_text("utf-8"))
-    assert figures["judges"]["stage2"]["accuracy"]["macro"][0] > 0.5
+    _, low, _ = figures["judges"]["stage2"]["accuracy"]["macro"]
+    assert low > CHANCE
 
 
 def test_it_is_judged_with_the_loop_it_was_trained_in() -> None:
