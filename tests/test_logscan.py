@@ -70,9 +70,19 @@ def test_a_line_of_another_writer_is_read_whole(tmp_path: Path) -> None:
     assert (key[0], place.broke) == ("a", True)
 
 
-@pytest.mark.parametrize("broken", ["not json\n", "[]\n", line("a")[:90] + line("b"), "\n"])
-def test_a_line_that_cannot_be_read_is_said(tmp_path: Path, broken: str) -> None:
-    file = write(tmp_path / "t.jsonl", line("x"), broken)
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *(b"not json\n", b"[]\n", (line("a")[:90] + line("b")).encode(), b"\n"),
+        line("C:item").replace("C:", "C:\\").encode(),  # no escape that JSON has
+        line("a?b").encode().replace(b"a?b", b"a\xffb"),  # no UTF-8
+        line("a").replace('"order":[]', '"order":[,]').encode(),
+        line("a").replace('"repeat":0', '"repeat":' + "9" * 5000).encode(),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_said(tmp_path: Path, broken: bytes) -> None:
+    file = write(tmp_path / "t.jsonl", line("x"))
+    file.write_bytes(file.read_bytes() + broken)
     with pytest.raises(ConfigError, match=r"t\.jsonl"):
         Scan().look([file])
 
