@@ -12,7 +12,7 @@ import json
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
 
@@ -128,28 +128,20 @@ def _beats(file: Path, broke: bool, old: Place) -> bool:
 
 
 def _head(line: bytes, file: Path) -> tuple[EpisodeKey, bool]:
+    head = _HEAD.match(line)
     stop = line.rfind(_STOP)
     # Two lines run into one, as a disk may leave them, begin twice.
-    if stop >= 0 and line.endswith(b"}}\n") and line.find(_BEGIN, 1) < 0:
-        with suppress(ValueError):  # what is no text or number is named below
-            key = _key(line)
-            if key is not None:
-                return key, line.startswith(_ERROR, stop)
+    if head is not None and stop >= 0 and line.endswith(b"}}\n") and line.find(_BEGIN, 1) < 0:
+        # A block of its own and no `suppress`, which would be a fifth of resuming a large run.
+        try:
+            order = tuple(map(int, head[4].split(b","))) if head[4] else ()
+            key = (_text(head[1]), head[2].decode(), int(head[3]), order)
+        except ValueError:
+            pass  # what is no text or number is named below
+        else:
+            return key, line.startswith(_ERROR, stop)
     trajectory = ended(parse_line(line, file, Trajectory), file)
     return trajectory.key, trajectory.stop.reason == "error"
-
-
-def _key(line: bytes) -> EpisodeKey | None:
-    """The key at a line's beginning, without reading the rest; None if it does not begin so.
-
-    Raises:
-        ValueError: If it begins so, but with bytes that are no text.
-    """
-    head = _HEAD.match(line)
-    if head is None:
-        return None
-    order = tuple(map(int, head[4].split(b","))) if head[4] else ()
-    return _text(head[1]), head[2].decode(), int(head[3]), order
 
 
 def _text(quoted: bytes) -> str:
@@ -190,8 +182,10 @@ def known_hashes(files: Iterable[Path], keys: Iterable[EpisodeKey]) -> set[str]:
             head = _SAMPLE.match(line)
             name = ""
             if head is not None:
-                with suppress(ValueError):  # such a line is read whole, and named then
+                try:
                     name = _text(head[1])
+                except ValueError:
+                    pass  # such a line is read whole, and named then
             lines[name] += 1
             places.append((file, offset, name))
     # As many lines as hashes of an id: these are they.
