@@ -12,7 +12,7 @@ import json
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
 
@@ -29,7 +29,7 @@ _TEXT = rb'"(?:[^"\\]|\\.)*"'
 _BEGIN = b'{"schema_version":'
 _HEAD = re.compile(
     rb'\{"schema_version":\d+,"sample_id":(' + _TEXT + rb'),"sample_hash":"([0-9a-f]*)",'
-    rb'"task":' + _TEXT + rb',"repeat":(\d+),"order":\[([\d,]*)\],'
+    rb'"task":' + _TEXT + rb',"repeat":(\d{1,9}),"order":\[((?:\d{1,9}(?:,\d{1,9})*)?)\],'
 )
 # A quote inside a text is escaped, so that this is never part of one. Objects as free as a call's
 # arguments may hold it, but the stop comes after all of them: its place is the last.
@@ -128,32 +128,28 @@ def _beats(file: Path, broke: bool, old: Place) -> bool:
 
 
 def _head(line: bytes, file: Path) -> tuple[EpisodeKey, bool]:
-    stop = line.rfind(_STOP)
-    # Two lines run into one, as a disk may leave them, begin twice.
-    if stop >= 0 and line.endswith(b"}}\n") and line.find(_BEGIN, 1) < 0:
-        with suppress(ValueError):  # what is no text or number is named below
-            key = _key(line)
-            if key is not None:
-                return key, line.startswith(_ERROR, stop)
-    trajectory = ended(parse_line(line, file, Trajectory), file)
-    return trajectory.key, trajectory.stop.reason == "error"
-
-
-def _key(line: bytes) -> EpisodeKey | None:
-    """The key at a line's beginning, without reading the rest; None if it does not begin so.
-
-    Raises:
-        ValueError: If it begins so, but with bytes that are no text.
-    """
     head = _HEAD.match(line)
+    sample_id = _text(head)
+    stop = line.rfind(_STOP)
+    whole = stop >= 0 and line.endswith(b"}}\n")
+    # Two lines run into one, as a disk may leave them, begin twice.
+    if head is None or sample_id is None or not whole or line.find(_BEGIN, 1) >= 0:
+        trajectory = ended(parse_line(line, file, Trajectory), file)
+        return trajectory.key, trajectory.stop.reason == "error"
+    order = tuple(map(int, head[4].split(b","))) if head[4] else ()
+    key = (sample_id, head[2].decode(), int(head[3]), order)
+    return key, line.startswith(_ERROR, stop)
+
+
+def _text(head: re.Match[bytes] | None) -> str | None:
+    """The text that a line begins with; None if it does not begin so, or with what is no text."""
     if head is None:
         return None
-    order = tuple(map(int, head[4].split(b","))) if head[4] else ()
-    return _text(head[1]), head[2].decode(), int(head[3]), order
-
-
-def _text(quoted: bytes) -> str:
-    text: str = json.loads(quoted) if b"\\" in quoted else quoted[1:-1].decode()
+    quoted = head[1]
+    try:
+        text: str = json.loads(quoted) if b"\\" in quoted else quoted[1:-1].decode()
+    except ValueError:
+        return None
     return text
 
 
@@ -187,11 +183,7 @@ def known_hashes(files: Iterable[Path], keys: Iterable[EpisodeKey]) -> set[str]:
     places: list[tuple[Path, int, str]] = []
     for file in files:
         for offset, line in whole_lines(file):
-            head = _SAMPLE.match(line)
-            name = ""
-            if head is not None:
-                with suppress(ValueError):  # such a line is read whole, and named then
-                    name = _text(head[1])
+            name = _text(_SAMPLE.match(line)) or ""
             lines[name] += 1
             places.append((file, offset, name))
     # As many lines as hashes of an id: these are they.

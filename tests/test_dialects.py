@@ -331,4 +331,4 @@ def test_a_long_hostile_text_is_read_in_linear_time(bomb: str, parallel: bool) -
     started = time.thread_time()
     hear(text, dialect=make_dialect("hermes", parallel=parallel))
     hear(text[11:], dialect=make_dialect("hermes", parallel=parallel))
-    assert time.thread_time() - started < 3
+    assert time.thread_time() - started < 1

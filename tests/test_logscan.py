@@ -81,8 +81,8 @@ def test_a_line_of_another_writer_is_read_whole(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_that_cannot_be_read_is_said(tmp_path: Path, broken: bytes) -> None:
-    file = write(tmp_path / "t.jsonl", line("x"))
-    file.write_bytes(file.read_bytes() + broken)
+    file = tmp_path / "t.jsonl"
+    file.write_bytes(line("x").encode() + broken)
     with pytest.raises(ConfigError, match=r"t\.jsonl"):
         Scan().look([file])
 

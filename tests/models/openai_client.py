@@ -19,6 +19,8 @@ from armbench.images import ImageStore
 from armbench.models.openai import OpenAIBackend
 from armbench.prompt import show
 from armbench.types import (
+    ImagePart,
+    ImageRef,
     Message,
     Reply,
     Sample,
@@ -41,6 +43,11 @@ SAMPLE = Sample(
 
 def user(text: str = "hi") -> Message:
     return Message(role="user", parts=(TextPart(text=text),))
+
+
+def shown(*refs: ImageRef) -> Message:
+    """A message of pictures."""
+    return Message(role="user", parts=tuple(ImagePart(image=ref) for ref in refs))
 
 
 def ask(*messages: Message, **more: Any) -> Ask:

@@ -18,7 +18,7 @@ from armbench.models.openai import OpenAIBackend
 from armbench.models.pictures import processor_size
 from armbench.types import ImagePart, ImageRef, Message, TextPart
 from tests.models import stub_server as stub
-from tests.models.openai_client import ask, generate, opened, picture
+from tests.models.openai_client import ask, generate, opened, picture, shown
 from tests.models.stub_server import Answer, Request, StubServer
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -42,10 +42,6 @@ class Remembering:
 def _pictures(request: Request) -> list[dict[str, Any]]:
     contents = [m["content"] for m in request.messages if isinstance(m["content"], list)]
     return [p for content in contents for p in content if p["type"] == "image_url"]
-
-
-def shown(*refs: ImageRef) -> Message:
-    return Message(role="user", parts=tuple(ImagePart(image=ref) for ref in refs))
 
 
 def vllm_models() -> Answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import socket
@@ -11,14 +10,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
 
 from armbench.images import ImageStore
 from armbench.models.openai import OpenAIBackend
-from armbench.types import ImagePart, ImageRef, Message, Reply
-from tests.models.openai_client import ask, user
+from armbench.types import ImageRef, Reply
+from tests.models.openai_client import ask, generate, shown, user
 from tests.vllm.conftest import Server
 
 TURNS = 3
@@ -31,7 +31,7 @@ class Wire(socketserver.ThreadingTCPServer):
 
     def __init__(self, server: Server) -> None:
         super().__init__(("127.0.0.1", 0), _Passing)
-        self.behind = ("127.0.0.1", int(server.base_url.split(":")[2].split("/")[0]))
+        self.behind = ("127.0.0.1", urlsplit(server.base_url).port)
         self.base_url = f"http://127.0.0.1:{self.server_address[1]}/v1"
         self.sent = 0
 
@@ -64,33 +64,21 @@ def wire(server: Server) -> Iterator[Wire]:
             through.shutdown()
 
 
-def noise(seed: int) -> bytes:
-    """A JPEG of half a megabyte that no server has seen."""
+def noise() -> bytes:
+    """A large JPEG that no server has seen."""
     buffer = io.BytesIO()
-    picture = Image.effect_noise((900, 700), 90).convert("RGB")
-    picture.putpixel((0, 0), (seed, 0, 0))
-    picture.save(buffer, "JPEG", quality=95)
+    Image.effect_noise((900, 700), 90).convert("RGB").save(buffer, "JPEG", quality=95)
     return buffer.getvalue()
 
 
 def talk(backend: OpenAIBackend, store: ImageStore, ref: ImageRef) -> list[Reply]:
     """Three requests that begin alike, as the turns of an episode do."""
-
     backend.check()
-
-    async def run() -> list[Reply]:
-        try:
-            messages = [Message(role="user", parts=(ImagePart(image=ref),))]
-            replies = []
-            for turn in range(TURNS):
-                messages.append(user(f"turn {turn}"))
-                one = ask(*messages, store=store, max_tokens=8)
-                replies.append(await backend.generate(one))
-            return replies
-        finally:
-            await backend.aclose()
-
-    return asyncio.run(run())
+    messages, replies = [shown(ref)], list[Reply]()
+    for turn in range(TURNS):
+        messages.append(user(f"turn {turn}"))
+        replies += generate(backend, ask(*messages, store=store, max_tokens=8))
+    return replies
 
 
 def heard(replies: list[Reply]) -> tuple[tuple[str, int | None], ...]:
@@ -99,7 +87,7 @@ def heard(replies: list[Reply]) -> tuple[tuple[str, int | None], ...]:
 
 @pytest.fixture
 def data() -> bytes:
-    return noise(1)
+    return noise()
 
 
 def test_a_picture_crosses_the_wire_once_and_says_the_same(
@@ -127,7 +115,7 @@ def test_a_picture_crosses_the_wire_once_and_says_the_same(
 
 def test_a_name_that_the_server_has_dropped_is_sent_again(vllm_server: Server) -> None:
     store = ImageStore()
-    ref = store.add_bytes(noise(2))
+    ref = store.add_bytes(noise())
     backend = OpenAIBackend(vllm_server.model, vllm_server.base_url, pictures="uuid")
     # As after a restart of the server: we think that it knows what it does not.
     backend._pictures._sent[backend._pictures.name(ref, ask(store=store))] = None
