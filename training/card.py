@@ -51,7 +51,8 @@ def pack(source: Path, out: Path, recipe: Recipe) -> Path:
     from armbench.training.weights import RECORD, load_start, save_checkpoint
 
     model, _ = load_start(str(source))
-    record = read_json(source / RECORD)
+    # The recipe as it was given: a run's own names the folders of the machine it ran on.
+    record = {**read_json(source / RECORD), "recipe": recipe.model_dump(mode="json")}
     save_checkpoint(model, str(source), out, dtype="bfloat16", record=record)
     write_json(out / JUDGE, {"loop": dict(recipe.loop)})
     return out

@@ -29,6 +29,17 @@ def test_it_is_small_and_whole() -> None:
     assert low > CHANCE
 
 
+@pytest.mark.xfail(strict=True, reason="what it was to reach; the card says what it does")
+def test_it_is_right_more_often_than_not() -> None:
+    figures = json.loads((EMBEDDED / "figures.json").read_text("utf-8"))
+    assert figures["judges"]["stage2"]["accuracy"]["macro"][0] > 0.5
+
+
+def test_it_was_made_by_the_recipe_that_comes_with_it() -> None:
+    record = json.loads((EMBEDDED / "training.json").read_text("utf-8"))
+    assert record["recipe"] == read_recipe("tiny")[0].model_dump(mode="json")
+
+
 def test_it_is_judged_with_the_loop_it_was_trained_in() -> None:
     recipe, _ = read_recipe("tiny")
     assert recommended_loop("tiny") == recipe.loop
