@@ -5,7 +5,8 @@ where it looks are few tokens among many, and it would need a hundred times as m
 these alone, on pictures and reports of the bundled benchmark's generator (seeds of their own):
 
 * *where*: a question about an object of a grid, answered by the call that zooms in on it
-* *what*: what such a call shows, and the detail in words; for `armbench.training.vision`
+* *what*: what such a call shows, and the detail in words; for `armbench.training.vision`, and
+  through the language model
 * *which*: some lines of a report's page and a question, answered by the words that the teacher
   would read out
 * *same*: something found and up to four answers, answered by comparing each and the verdict
@@ -28,6 +29,7 @@ from armbench.tasks.mini.scenes import FAMILIES, Family, Scene, detail, region_o
 from armbench.tools.image import pixel_box, zoomed
 from armbench.training.sources import Demonstration, MadeSource
 from armbench.training.teacher import (
+    QUESTION,
     box_around,
     compared,
     look_closer,
@@ -35,9 +37,9 @@ from armbench.training.teacher import (
     words_for,
 )
 from armbench.trajectory import Judgement, ModelEvent, Trajectory
-from armbench.types import Message, Reply, TextPart
+from armbench.types import ImagePart, Message, Reply, TextPart
 
-__all__ = ["same", "what", "where", "which"]
+__all__ = ["named", "same", "what", "where", "which"]
 
 _MOVED = 1
 """Thousandths that a box is moved by at most, each way."""
@@ -56,9 +58,9 @@ def where(scenes: int, seed: int) -> MadeSource:
         store = ImageStore()
         for made in _scenes(scenes, seed):
             for spot in made.spots:
-                call = look_closer("original_image", box_around(region_of(spot.box)))
                 asked = made.family.question.format(where=spot.where)
-                yield _drill(asked, call), None, store
+                call = look_closer(asked, "original_image", box_around(region_of(spot.box)))
+                yield _drill(f"{QUESTION}{asked}", call), None, store
 
     return MadeSource("where", make, {})
 
@@ -73,12 +75,25 @@ def what(scenes: int, max_pixels: int, seed: int) -> Iterator[tuple[Image.Image,
     """
     source = Random(seed)
     for made in _scenes(scenes, seed):
+        image = made.image.convert("RGB")  # with a palette it would be enlarged without blending
         for spot in made.spots:
             by = [source.randint(-_MOVED, _MOVED) for _ in range(2)] * 2
             box = box_around(region_of(spot.box))
             moved = [float(side + one) for side, one in zip(box, by, strict=True)]
-            pixels, _ = pixel_box(moved, made.image.size)
-            yield zoomed(made.image, pixels, max_pixels), spot.value
+            pixels, _ = pixel_box(moved, image.size)
+            yield zoomed(image, pixels, max_pixels), spot.value
+
+
+def named(scenes: int, max_pixels: int, seed: int) -> MadeSource:
+    """What `what` gives, to be told by the language model."""
+
+    def make() -> Iterator[Demonstration]:
+        for picture, value in what(scenes, max_pixels, seed):
+            store = ImageStore()
+            shown = ImagePart(image=store.add_image(picture))
+            yield _drill(shown, f"<think>I see:\n{value}</think>"), None, store
+
+    return MadeSource("what", make, {"max_pixels": max_pixels})
 
 
 def which(reports: int, seed: int) -> MadeSource:
@@ -163,13 +178,14 @@ def _window(fact: Fact, page: list[str], source: Random) -> tuple[str, str]:
     return "", ""
 
 
-def _drill(shown: str, said: str) -> Trajectory:
+def _drill(shown: str | ImagePart, said: str) -> Trajectory:
+    part = TextPart(text=shown) if isinstance(shown, str) else shown
     return Trajectory(
         sample_id="",
         sample_hash="",
         task="drills",
         dialect="hermes",
-        messages=(Message(role="user", parts=(TextPart(text=shown),)),),
+        messages=(Message(role="user", parts=(part,)),),
         events=(ModelEvent(reply=Reply(text=said), kept=len(said)),),
         judgement=Judgement(parse="missing"),
     )

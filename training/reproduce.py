@@ -59,7 +59,8 @@ class Sizes:
         copies: Texts to repeat, of each of `armbench.training.copies.LEVELS`.
         reminders: Texts to repeat among the lessons, lest copying is forgotten.
         scenes: Pictures whose details are named.
-        drills: Pictures and reports asked about among the lessons, and things compared.
+        drills: Pictures asked about among the lessons by where things are, and by what they
+            are, reports asked about, and things compared.
         taught: Items of the lessons, by task; pages are slow to process, so of those fewer.
         shown: Items of the demonstrations, by task.
         judged: Items of each task judged in the end; None for all.
@@ -70,7 +71,7 @@ class Sizes:
     copies: tuple[int, int, int] = (15000, 9000, 6000)
     reminders: int = 1000
     scenes: int = 140
-    drills: tuple[int, int, int] = (42, 50, 2500)
+    drills: tuple[int, int, int, int] = (80, 40, 60, 4000)
     taught: tuple[int, int, int] = (1900, 1400, 2400)
     shown: tuple[int, int, int] = (800, 500, 800)
     judged: int | None = None
@@ -180,18 +181,26 @@ def _see(recipe: Recipe, out: Path, scenes: int) -> None:
     from armbench.training.drills import what
     from armbench.training.vision import see
 
-    pixels = LoopConfig.model_validate(recipe.loop).max_pixels
-    shown = what(scenes, pixels, SEEDS["drills"] + recipe.seed)
+    shown = what(scenes, _pixels(recipe), SEEDS["drills"] + recipe.seed)
     see(recipe, str(out / f"copies/{len(LEVELS)}"), shown, out / "seeing")
 
 
+def _pixels(recipe: Recipe) -> int:
+    return LoopConfig.model_validate(recipe.loop).max_pixels
+
+
 def _teach(recipe: Recipe, out: Path, sizes: Sizes) -> None:
-    from armbench.training.drills import same, where, which
+    from armbench.training.drills import named, same, where, which
 
     hardest = _texts(recipe, out, len(LEVELS) - 1, sizes.reminders)
     seed = SEEDS["drills"] + recipe.seed
-    pictures, reports, things = sizes.drills
-    drills = [where(pictures, seed), which(reports, seed), same(things, seed)]
+    places, details, reports, things = sizes.drills
+    drills = [
+        where(places, seed),
+        named(details, _pixels(recipe), seed + 1),
+        which(reports, seed),
+        same(things, seed),
+    ]
     _tune(
         recipe,
         recipe.lessons,

@@ -17,7 +17,7 @@ from armbench.runlog import RunDir
 from armbench.runsetup import RunOptions
 from armbench.task import Task, load_task
 from armbench.training.recipe import Recipe
-from armbench.training.teacher import Teacher
+from armbench.training.teacher import QUESTION, Teacher
 from armbench.trajectory import ModelEvent, ToolEvent
 from armbench.types import Sample, TextPart
 
@@ -27,7 +27,7 @@ TASKS = ("armbench_mini_fine_grained", "armbench_mini_long_document", "armbench_
 """The tracks of the bundled benchmark."""
 
 SIZE = TinySize(
-    vocab=1536,
+    vocab=3072,
     layers=4,
     heads=4,
     kv_heads=4,
@@ -48,13 +48,33 @@ _LONG = 24
 _FRAMES = (
     "\n=== end ===",
     "Pictures (name, index, size in pixels): original_image (0: ",
-    "=== Question ===\n",
+    QUESTION,
     "=== Instructions the answer has to keep ===",
     *(f"\n{n + 1}. " for n in range(6)),
     "=== Answer (text_0) ===\n",
     *(f"=== Answer {n + 1} (text_{n}) ===\n" for n in range(4)),
 )
 """Lines of the user message that every item has."""
+
+
+_FIGURES = (
+    *map(str, (*range(1000), *range(1950, 2000))),
+    *(f",{n:03}" for n in range(1000)),
+    *(f".{n}" for n in range(10)),
+)
+"""Figures, or their parts from the comma or the point."""
+
+
+def _answers() -> list[str]:
+    """What becomes a token of its own because questions turn on it: figures, names, details.
+
+    In pieces they are hard to copy: a model this small finds its place in a text by one token
+    before, and the pieces are few. Without a space, for they are to be the same wherever they are.
+    """
+    from armbench.tasks.mini.lore import FIRST, last_names, site_names
+    from armbench.tasks.mini.scenes import details
+
+    return [*_FIGURES, *FIRST, *last_names(), *site_names(), *details()]
 
 
 def make_data(out: Path, seed: int, per_track: int) -> Path:
@@ -170,7 +190,7 @@ def make_start(runs: Sequence[Path], out: Path, seed: int) -> Path:
         if number in chosen:
             corpus += [message.text for message in t.messages if message.role == "user"]
             corpus += [text for event in t.events for text in _words(event)]
-    phrases = [*sorted(lines), *_FRAMES]
+    phrases = [*sorted(lines), *_FRAMES, *_answers()]
     return build_tiny(out, seed=seed, size=SIZE, texts=corpus, phrases=phrases)
 
 

@@ -23,8 +23,10 @@ from armbench.types import Reply, Sample, Usage, derive_seed
 if TYPE_CHECKING:
     from armbench.episode import Ask
 
-__all__ = ["Teacher", "box_around", "compared", "look_closer", "verdict", "words_for"]
+__all__ = ["QUESTION", "Teacher", "box_around", "compared", "look_closer", "verdict", "words_for"]
 
+QUESTION = "=== Question ===\n"
+"""Heading of the question as it is shown."""
 _WIDE, _HIGH = 10, 13
 """The box that is zoomed into, in thousandths: a plate and no more, for a small eye."""
 _CHECKED = re.compile(r"Check result: (True|False)")
@@ -93,18 +95,20 @@ def _call(thought: str, name: str, **arguments: Any) -> str:
 
 
 def _look(sample: Sample, ask: Ask, results: list[str]) -> str:
-    """Zoom in on the detail, name it, repeat what each answer says, compare."""
+    """Repeat the question, zoom in on the detail, name it, compare with the answers."""
     evidence = _evidence(sample)
     if not results:
-        return look_closer(next(iter(ask.shown.images)), box_around(evidence["region"]))
+        image = next(iter(ask.shown.images))
+        return look_closer(sample.text, image, box_around(evidence["region"]))
     value = evidence["value"]
     claims = [_claim(answer, sample.category) for answer in ask.shown.candidates]
     return verdict(_compared(f"I see:\n{value}", ask, claims, value), _right(sample, ask))
 
 
-def look_closer(image: str, box: list[int]) -> str:
-    """The turn that zooms in."""
-    return _call("I look closer.", "image_zoom_in_tool", image=image, bbox_2d=box)
+def look_closer(question: str, image: str, box: list[int]) -> str:
+    """The turn that zooms in, after the question: where it asks about is then close by."""
+    thought = f"I look closer.\n{QUESTION}{question}"
+    return _call(thought, "image_zoom_in_tool", image=image, bbox_2d=box)
 
 
 def box_around(region: Sequence[int]) -> list[int]:
@@ -135,28 +139,29 @@ def _claim(answer: str, category: str) -> tuple[str, str]:
 
 
 def _compared(seen: str, ask: Ask, claims: Iterable[tuple[str, str]], wanted: str) -> str:
-    """What was seen, and of each answer what it says and whether that is the same.
-
-    Answers are repeated under their own headings: what follows a heading is what followed it
-    before, which is the first thing that a small model learns of copying. What is compared is
-    put side by side, answer by answer: then it need not be looked for, nor all be kept in mind.
-    """
+    """What was seen, compared with the answers."""
     heads = re.findall(r"^=== Answer.*? ===\n", _asked(ask), re.MULTILINE)
     return f"{seen}\n{compared(heads, claims, wanted)}"
 
 
 def compared(heads: Iterable[str], claims: Iterable[tuple[str, str]], wanted: str) -> str:
-    """Of each answer its heading, what it says, and beside it what was wanted: same or other.
+    """Each answer between its headings, then what was wanted again: a heading follows, or none.
+
+    All of it is copying, which a small model can: what follows a heading is what followed it
+    before, and what follows the thing wanted is the heading after the claim that is the same.
+    Saying of each claim whether it is "same" or "other" is hardly learned.
 
     Args:
         heads: Headings of the answers as they are shown, each with its line break.
         claims: What each says, in its own words and in short.
         wanted: What is right, in short.
     """
-    return "".join(
-        f"{head}{words}\n{claim} | {wanted}: {'same' if claim == wanted else 'other'}\n"
-        for head, (words, claim) in zip(heads, claims, strict=True)
-    )
+    said, right = "", "\n"
+    for head, (words, claim) in zip(heads, claims, strict=True):
+        both = claim if words == claim else f"{words}\n{claim}"
+        said += f"{head}{both}{head}"
+        right = head if claim == wanted else right
+    return f"{said}{wanted}{right}"
 
 
 def _asked(ask: Ask) -> str:

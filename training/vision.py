@@ -29,6 +29,9 @@ __all__ = ["see"]
 
 _SHARP = 20.0
 """Cosines are multiplied by this before the softmax."""
+_LENGTHS = 0.1
+"""Weight of the tokens' lengths. Cosines leave them free, and they grow to a hundred times a
+word's: whatever the language model's layers then add to such a token is lost beside it."""
 _Row = tuple[Any, Any, list[int]]
 """Patches, their grid, tokens of the words."""
 
@@ -46,6 +49,7 @@ def see(recipe: Recipe, start: str, shown: Iterable[tuple[Image.Image, str]], ou
     model, processor = load_start(start)
     model = model.float()
     words = model.get_input_embeddings().weight.detach()
+    length = words.norm(dim=1).mean()
     words = words / words.norm(dim=1, keepdim=True)
     rows = [_row(processor, picture, text) for picture, text in shown]
     tower = model.model.visual
@@ -59,7 +63,11 @@ def see(recipe: Recipe, start: str, shown: Iterable[tuple[Image.Image, str]], ou
         if len(order) < section.batch:
             order = source.sample(range(len(rows)), len(rows))
         batch = [rows[order.pop()] for _ in range(section.batch)]
-        loss, named = _loss(_scores(tower, batch, words), [ids for *_, ids in batch])
+        tokens, counts = _look(tower, batch)
+        lengths = tokens.norm(dim=1, keepdim=True)
+        scores = _scores(tokens / lengths, counts, words)
+        loss, named = _loss(scores, [ids for *_, ids in batch])
+        loss = loss + _LENGTHS * (lengths / length).log().square().mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(tower.parameters(), 1.0)
@@ -79,16 +87,26 @@ def _row(processor: Any, picture: Image.Image, text: str) -> _Row:
     return seen["pixel_values"].half(), seen["image_grid_thw"], sorted(set(ids))
 
 
-def _scores(tower: Any, batch: Sequence[_Row], words: Any) -> Any:
-    """How much of each word a picture's best tokens have: pictures x vocabulary."""
+def _look(tower: Any, batch: Sequence[_Row]) -> tuple[Any, list[int]]:
+    """The tokens of all pictures, tokens x width, and how many each has."""
     grids = torch.cat([grid for _, grid, _ in batch])
     out = tower(torch.cat([patches for patches, _, _ in batch]).float(), grid_thw=grids)
     # transformers gives the merged tokens alone, or (newer) beside others.
     tokens = getattr(out, "pooler_output", out)
-    cosines = (tokens / tokens.norm(dim=1, keepdim=True)) @ words.T
     merged = tower.spatial_merge_size**2
-    counts = [int(grid.prod()) // merged for grid in grids]
-    return torch.stack([one.logsumexp(0) for one in (_SHARP * cosines).split(counts)])
+    return tokens, [int(grid.prod()) // merged for grid in grids]
+
+
+def _scores(tokens: Any, counts: list[int], words: Any) -> Any:
+    """How much of each word a picture's best tokens have: pictures x vocabulary.
+
+    Args:
+        tokens: Of all pictures, of length 1.
+        counts: How many of them each picture has.
+        words: Embeddings of length 1.
+    """
+    parts = (_SHARP * tokens @ words.T).split(counts)
+    return torch.stack([one.logsumexp(0) for one in parts])
 
 
 def _loss(scores: Any, wanted: Sequence[Sequence[int]]) -> tuple[Any, float]:

@@ -12,10 +12,11 @@ _HEADS = "Bel Cor Dun Fal Gar Hol Ker Lan Mor Nor Orl Pel Rav Sel Tar Ulm Ver We
 _TAILS = (
     "aby borne combe dale esk ford gard hem holt iven mere more nick oth rick sby ton wick".split()
 )
-_FIRST = (
+FIRST = (
     "Ada Bruno Clara Dorian Edda Felix Greta Hugo Ines Jonas Kira Leon Mara Nils Olga Pavel "
     "Rhea Simon Tilda Viktor"
 ).split()
+"""First names of people."""
 _LAST_HEADS = (
     "Ab Bren Cal Dor Es Fin Gal Hart Is Jor Kel Lin Mal Nor Os Per Quin Ros Sand Tor".split()
 )
@@ -210,11 +211,20 @@ ROLE_FORMS = (
 )
 
 
+def site_names() -> list[str]:
+    """All invented place names there are."""
+    return [head + tail for head in _HEADS for tail in _TAILS]
+
+
+def last_names() -> list[str]:
+    """All invented last names there are."""
+    return [head + tail for head in _LAST_HEADS for tail in _LAST_TAILS]
+
+
 def sites(source: Random, count: int) -> list[str]:
     """Different invented place names."""
-    names = [head + tail for head in _HEADS for tail in _TAILS]
     picked: list[str] = []
-    for name in source.sample(names, 60):
+    for name in source.sample(site_names(), 60):
         if all(name[:3] != other[:3] for other in picked):
             picked.append(name)
     return picked[:count]
@@ -222,8 +232,7 @@ def sites(source: Random, count: int) -> list[str]:
 
 def people(source: Random, count: int) -> list[str]:
     """Different invented full names."""
-    last = [head + tail for head in _LAST_HEADS for tail in _LAST_TAILS]
-    return [f"{source.choice(_FIRST)} {name}" for name in source.sample(last, count)]
+    return [f"{source.choice(FIRST)} {name}" for name in source.sample(last_names(), count)]
 
 
 class Numbers:

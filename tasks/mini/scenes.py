@@ -150,6 +150,11 @@ def detail(kind: str, source: Random) -> str:
     return "".join(source.choice(alphabet[letter]) for letter in kind)
 
 
+def details() -> list[str]:
+    """All details there are in words, codes aside."""
+    return [value for values in _CHOICES.values() for value in values]
+
+
 _CHOICES: dict[str, tuple[str, ...]] = {
     "shape": marks.SHAPES,
     "arrow": marks.ARROWS,
@@ -310,6 +315,7 @@ __all__ = [
     "Scene",
     "Spot",
     "detail",
+    "details",
     "ink_of",
     "items",
     "region_of",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("reportlab")
 
+from armbench.images import ImageStore
 from armbench.tasks.mini.scenes import region_of, scene
-from armbench.training.drills import what, where, which
+from armbench.tools.image import pixel_box, zoomed
+from armbench.training.drills import named, same, what, where, which
 from armbench.training.sources import Source, Unusable
 from armbench.training.teacher import box_around
 from armbench.trajectory import Trajectory
@@ -48,6 +51,43 @@ def test_details_are_in_the_picture_that_is_named_after_them() -> None:
     for picture, _ in shown:
         assert min(picture.size) > 56  # enlarged twofold
         assert len(picture.getcolors(1 << 16) or ()) > 3  # more than a plain plate
+
+
+def test_details_look_as_the_tool_shows_them(tmp_path: Path) -> None:
+    made = scene(SEED, 0)
+    made.image.save(tmp_path / "scene.png")
+    store = ImageStore()
+    picture = store.open(store.add_file(tmp_path / "scene.png"))
+    boxes = [box_around(region_of(spot.box)) for spot in made.spots]
+    told = {
+        zoomed(picture, pixel_box([float(x) for x in moved], picture.size)[0], 1 << 20).tobytes()
+        for x1, y1, x2, y2 in boxes
+        for right in (-1, 0, 1)
+        for down in (-1, 0, 1)
+        for moved in [(x1 + right, y1 + down, x2 + right, y2 + down)]
+    }
+    assert {shown.tobytes() for shown, _ in what(1, 1 << 20, SEED)} <= told
+
+
+def test_the_language_model_is_shown_the_same_details() -> None:
+    found = list(named(1, 1 << 20, SEED))
+    for row, (picture, value) in zip(found, what(1, 1 << 20, SEED), strict=True):
+        episode, _, store = row
+        [part] = episode.messages[0].parts
+        assert store.open(part.image).tobytes() == picture.tobytes()
+        assert value in episode.last_text
+
+
+def test_of_things_compared_the_heading_of_the_right_one_is_said_last() -> None:
+    answers = set()
+    for episode in episodes(same(60, SEED)):
+        wanted = episode.messages[0].text.split("\n")[0]
+        thought, verdict = episode.last_text.split("</think>")
+        last = re.search(rf"\n{re.escape(wanted)}(?:=== Answer ?(\d?) .*===)?\n$", thought)
+        assert last
+        answers.add(verdict)
+        assert (last[1] or "False" if last[1] is None else last[1] or "True") in verdict
+    assert len(answers) == 6  # four answers, True and False
 
 
 def test_what_is_read_is_among_the_lines_and_answers() -> None:

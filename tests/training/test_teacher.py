@@ -18,7 +18,7 @@ from armbench.training.encode import encode
 from armbench.training.filters import brought_evidence, well_formed
 from armbench.training.recipe import Recipe
 from armbench.training.start import TASKS, check_apart, demonstrate, make_data, make_start
-from armbench.training.teacher import _passage, _row
+from armbench.training.teacher import _passage, _row, compared
 
 pytest.importorskip("reportlab")
 
@@ -67,12 +67,25 @@ def test_it_repeats_what_it_was_shown_word_by_word(runs: list[Path]) -> None:
         shown += [p for e in events if e.kind == "tool" for p in e.result.parts]
         text = "\n".join(p.text for p in shown if p.type == "text")
         said = "\n".join(e.reply.text for e in events if e.kind == "model")
-        lines = re.findall(r"^(?:=== Answer.*===\n.*|\d\. .*?)(?:</think>)?$", said, re.MULTILINE)
-        assert all(line.removesuffix("</think>") in text for line in lines)
+        lines = re.findall(r"^\d\. .*?(?=</think>|$)", said, re.MULTILINE)
+        lines += re.findall(r"^=== Answer.*? ===\n.+?(?==== Answer|\n)", said, re.MULTILINE)
+        assert all(line in text for line in lines)
         told += len(lines)
         if found := re.search(r"I read:\n(.*)$", said, re.MULTILINE):
             assert found[1] in text
     assert told > 24
+
+
+def test_the_heading_of_the_answer_that_says_what_was_wanted_comes_last() -> None:
+    heads = ["=== Answer 1 ===\n", "=== Answer 2 ===\n"]
+    claims = [("It is a plus.", "plus"), ("cross", "cross")]
+    both = (
+        "=== Answer 1 ===\nIt is a plus.\nplus=== Answer 1 ===\n"
+        "=== Answer 2 ===\ncross=== Answer 2 ===\n"
+    )
+    assert compared(heads, claims, "cross") == f"{both}cross=== Answer 2 ===\n"
+    assert compared(heads, claims, "plus") == f"{both}plus=== Answer 1 ===\n"
+    assert compared(heads, claims, "circle") == f"{both}circle\n"
 
 
 @pytest.mark.parametrize(
@@ -151,6 +164,11 @@ def test_the_start_reads_its_prompts_in_few_tokens(runs: list[Path], tmp_path: P
             system = record.trajectory.messages[0].parts[0]
             assert len(processor.tokenizer.encode(system.text)) < 200
             assert encoded.length < 1600
+    read = processor.tokenizer.tokenize
+    for word in ("Pelton", "Ada", "632", "1966", ",254", "rising diagonal"):
+        assert len(read(word)) == 1, word
+        for text in (f"for {word}.", f"at\n{word}\n"):
+            assert read(word)[0] in read(text), text
     again = make_start(runs, tmp_path / "again", 0)
     for file in start.iterdir():
         assert file.read_bytes() == (again / file.name).read_bytes()

@@ -10,12 +10,15 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from armbench.training import vision
 from armbench.training.books import read_metrics
 from armbench.training.recipe import Recipe, Vision
 from armbench.training.vision import see
+from armbench.training.weights import load_start
 
 RECIPE = Recipe(name="r", model="m", vision=Vision(epochs=6, batch=16, lr=4e-3))
 
@@ -44,6 +47,27 @@ def test_details_are_named_by_the_tower_alone(checkpoint: Path, tmp_path: Path) 
         if not before[name].bfloat16().equal(after[name].bfloat16())
     }
     assert changed == {"visual"}
+
+
+def test_its_tokens_do_not_grow_away_from_words(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = lengths(see(RECIPE, str(checkpoint), shown(), tmp_path / "held"))
+    monkeypatch.setattr(vision, "_LENGTHS", 0.0)
+    free = lengths(see(RECIPE, str(checkpoint), shown(), tmp_path / "free"))
+    assert held < lengths(checkpoint) < free
+    assert free / held > 5
+
+
+def lengths(checkpoint: Path) -> float:
+    """How long the tokens of pictures are on the average, in lengths of a word's embedding."""
+    model, processor = load_start(str(checkpoint))
+    words = model.get_input_embeddings().weight.detach().float().norm(dim=1).mean()
+    pictures = [picture for picture, _ in shown()[:8]]
+    seen = processor.image_processor(images=pictures, return_tensors="pt")
+    with torch.no_grad():
+        out = model.float().model.visual(seen["pixel_values"], grid_thw=seen["image_grid_thw"])
+    return float(getattr(out, "pooler_output", out).norm(dim=1).mean() / words)
 
 
 def test_the_same_pictures_make_the_same_tower(checkpoint: Path, tmp_path: Path) -> None:
