@@ -36,7 +36,7 @@ SIZE = TinySize(
     max_image_tokens=64,
     context=4096,
 )
-"""Two million weights; wider ones learn less in the same minutes. Many small heads copy better
+"""Three million weights; wider ones learn less in the same minutes. Many small heads copy better
 than few large ones."""
 
 _PER_IMAGE = (10,)

@@ -29,7 +29,6 @@ def test_it_is_small_and_whole() -> None:
     assert low > CHANCE
 
 
-@pytest.mark.xfail(strict=True, reason="what it was to reach; the card says what it does")
 def test_it_is_right_more_often_than_not() -> None:
     figures = json.loads((EMBEDDED / "figures.json").read_text("utf-8"))
     assert figures["judges"]["stage2"]["accuracy"]["macro"][0] > 0.5
