@@ -50,7 +50,8 @@ $(VENV)/judge.done: setup.cfg
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -q --upgrade pip
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP) install -q "$(TORCH)"
-	$(PIP) install -q -e '.[lmms,hf,docs]'
+	# Named again at its version: to suit the newest torchvision pip would exchange it otherwise.
+	$(PIP) install -q "torch==$$($(PIP) show torch | sed -n 's/^Version: //p')" -e '.[lmms,hf,docs]'
 	# On a CPU build of torch the published torchvision cannot be imported, and both
 	# transformers and timm stumble over it; everything here works without them.
 	$(BIN)/python -c 'import torchvision' 2>/dev/null || $(PIP) uninstall -q -y torchvision timm
