@@ -8,22 +8,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from armbench.evaluate import evaluate, read_records
 from armbench.judge import make_judge
 from armbench.models import EMBEDDED, recommended_loop
+from armbench.models.hf_load import load_processor
 from armbench.runlog import RunDir
 from armbench.runsetup import RunOptions
 from armbench.task import load_task
 from armbench.training.start import TASKS
-from armbench.trajectory import EpisodeKey
+from armbench.trajectory import EpisodeKey, ModelEvent, Trajectory
 from tests.vllm.conftest import Server, serving
 
 LIMIT = int(os.environ.get("ARMBENCH_VLLM_LIMIT", "8"))
 SAME = 0.98
 """Share of the episodes with equal verdicts; sums in another order may tip a close one."""
+ALIKE = 0.95
+"""Share of the episodes whose turns are the same tokens when their text is tokenised again."""
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +38,42 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-def verdicts(backend: str, args: dict[str, object], out: Path) -> dict[EpisodeKey, object]:
+def judged(backend: str, args: dict[str, object], out: Path) -> dict[EpisodeKey, Trajectory]:
     judge = make_judge(backend, {**recommended_loop("tiny"), **args})
     options = RunOptions(out=out, limit=LIMIT, concurrency=32)
     path = evaluate([load_task(name) for name in TASKS], judge, options).path
     episodes = [record.trajectory for record in read_records(RunDir(path))]
     assert not [episode.failures for episode in episodes if episode.failures]
-    said = {e.key: (e.judgement.parse, e.judgement.verdict) for e in episodes}
-    assert len(said) == len(episodes)
-    return said
+    return {episode.key: episode for episode in episodes}
+
+
+def verdict(episode: Trajectory) -> tuple[str, object]:
+    return episode.judgement.parse, episode.judgement.verdict
+
+
+def comes_back(episode: Trajectory, tokenizer: Any) -> bool:
+    """Whether the text of its turns gives the tokens they were.
+
+    A server is sent text. Where a judge that has lost the thread puts pieces together that are
+    one token when read again ("39", "9"), the server reads another prompt than went on here.
+    """
+    special = set(tokenizer.all_special_ids)
+    replies = [event.reply for event in episode.events if isinstance(event, ModelEvent)]
+    return all(
+        tokenizer.encode(reply.text, add_special_tokens=False)
+        == [token for token in reply.token_ids or () if token not in special]
+        for reply in replies
+    )
 
 
 def test_served_by_vllm_it_gives_the_same_verdicts(server: Server, tmp_path: Path) -> None:
-    here = verdicts("tiny", {}, tmp_path / "here")
-    there = verdicts("openai", {"base_url": server.base_url}, tmp_path / "there")
+    here = judged("tiny", {}, tmp_path / "here")
+    there = judged("openai", {"base_url": server.base_url}, tmp_path / "there")
     assert here.keys() == there.keys()
-    same = sum(here[key] == there[key] for key in here)
-    print(f"{same} of {len(here)} verdicts are the same")
-    assert same >= SAME * len(here)
+    tokenizer = load_processor(EMBEDDED).tokenizer
+    alike = {key for key, episode in here.items() if comes_back(episode, tokenizer)}
+    same = {key for key in here if verdict(here[key]) == verdict(there[key])}
+    print(f"{len(same)} of {len(here)} verdicts are the same")
+    print(f"{len(same & alike)} of {len(alike)} where text gives the same tokens again")
+    assert len(alike) >= ALIKE * len(here)
+    assert len(same & alike) >= SAME * len(alike)
