@@ -27,7 +27,7 @@ LIMIT = int(os.environ.get("ARMBENCH_VLLM_LIMIT", "8"))
 SAME = 0.98
 """Share of the episodes with equal verdicts; sums in another order may tip a close one."""
 ALIKE = 0.95
-"""Share of the episodes whose turns are the same tokens when their text is tokenised again."""
+"""Share of the episodes whose turns but the last are the same tokens when tokenised again."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def verdict(episode: Trajectory) -> tuple[str, object]:
 
 
 def comes_back(episode: Trajectory, tokenizer: Any) -> bool:
-    """Whether the text of its turns gives the tokens they were.
+    """Whether the text of its turns, the last aside, gives the tokens they were.
 
     A server is sent text. Where a judge that has lost the thread puts pieces together that are
     one token when read again ("39", "9"), the server reads another prompt than went on here.
@@ -62,7 +62,7 @@ def comes_back(episode: Trajectory, tokenizer: Any) -> bool:
     return all(
         tokenizer.encode(reply.text, add_special_tokens=False)
         == [token for token in reply.token_ids or () if token not in special]
-        for reply in replies
+        for reply in replies[:-1]
     )
 
 
