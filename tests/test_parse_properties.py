@@ -105,13 +105,14 @@ STRETCHES = [" ", "*", "9", "a"]
 
 
 def seconds_to_read(text: str) -> float:
-    """The slowest of the three modes."""
-    times = []
-    for mode in ("single", "pair", "rating"):
+    """The slowest of the three modes, each at its best of two: the rest is the machine's noise."""
+
+    def once(mode: str) -> float:
         started = time.thread_time()
         read(mode, text, 4)
-        times.append(time.thread_time() - started)
-    return max(times)
+        return time.thread_time() - started
+
+    return max(min(once(mode), once(mode)) for mode in ("single", "pair", "rating"))
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
