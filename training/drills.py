@@ -88,8 +88,8 @@ def named(scenes: int, max_pixels: int, seed: int) -> MadeSource:
     """What `what` gives, to be told by the language model."""
 
     def make() -> Iterator[Demonstration]:
+        store = ImageStore()
         for picture, value in what(scenes, max_pixels, seed):
-            store = ImageStore()
             shown = ImagePart(image=store.add_image(picture))
             yield _drill(shown, f"<think>I see:\n{value}</think>"), None, store
 

@@ -63,11 +63,10 @@ def lengths(checkpoint: Path) -> float:
     """How long the tokens of pictures are on the average, in lengths of a word's embedding."""
     model, processor = load_start(str(checkpoint))
     words = model.get_input_embeddings().weight.detach().float().norm(dim=1).mean()
-    pictures = [picture for picture, _ in shown()[:8]]
-    seen = processor.image_processor(images=pictures, return_tensors="pt")
+    rows = [vision._row(processor, picture, text) for picture, text in shown()[:8]]
     with torch.no_grad():
-        out = model.float().model.visual(seen["pixel_values"], grid_thw=seen["image_grid_thw"])
-    return float(getattr(out, "pooler_output", out).norm(dim=1).mean() / words)
+        tokens, _ = vision._look(model.float().model.visual, rows)
+    return float(tokens.norm(dim=1).mean() / words)
 
 
 def test_the_same_pictures_make_the_same_tower(checkpoint: Path, tmp_path: Path) -> None:
