@@ -9,6 +9,7 @@ these alone, on pictures and reports of the bundled benchmark's generator (seeds
   through the language model
 * *which*: some lines of a report's page and a question, answered by the words that the teacher
   would read out
+* *columns*: a table of one row and a question about a year, answered by the row and its years
 * *same*: something found and up to four answers, answered by comparing each and the verdict
 """
 
@@ -23,7 +24,7 @@ from PIL import Image
 
 from armbench.images import ImageStore
 from armbench.tasks.mini.documents import Fact, report
-from armbench.tasks.mini.lore import people
+from armbench.tasks.mini.lore import Numbers, people, sites
 from armbench.tasks.mini.pages import Mark, Words
 from armbench.tasks.mini.scenes import FAMILIES, Family, Scene, detail, region_of, scene
 from armbench.tools.image import pixel_box, zoomed
@@ -39,7 +40,7 @@ from armbench.training.teacher import (
 from armbench.trajectory import Judgement, ModelEvent, Trajectory
 from armbench.types import ImagePart, Message, Reply, TextPart
 
-__all__ = ["named", "same", "what", "where", "which"]
+__all__ = ["columns", "named", "same", "what", "where", "which"]
 
 _MOVED = 1
 """Thousandths that a box is moved by at most, each way."""
@@ -99,6 +100,30 @@ def named(scenes: int, max_pixels: int, seed: int) -> MadeSource:
 def which(reports: int, seed: int) -> MadeSource:
     """Questions about so many reports, up to 40 about each, answered from some lines."""
     return MadeSource("which", partial(_pages, reports, seed), {})
+
+
+def columns(many: int, seed: int) -> MadeSource:
+    """So many tables of one row, and a question about one of their years."""
+
+    def make() -> Iterator[Demonstration]:
+        source, store = Random(seed), ImageStore()
+        for _ in range(many):
+            yield _column(source), None, store
+
+    return MadeSource("columns", make, {})
+
+
+def _column(source: Random) -> Trajectory:
+    [site], first, many = sites(source, 1), source.randint(1951, 1990), source.randint(2, 6)
+    years = [str(year) for year in range(first, first + many)]
+    style = source.choice(("int", "small", "dec"))
+    numbers = Numbers(source)
+    row = {year: numbers.next(style) for year in years}
+    table = f"{' '.join(('Station', *years))}\n{' '.join((site, *row.values()))}"
+    question = f"What was it at {site} in {source.choice(years)}?"
+    year = question[-5:-1]
+    words = words_for(question, "", row[year], table)
+    return _drill(f"{table}\n\n{question}", f"<think>I read:\n{words}\n</think>")
 
 
 def same(many: int, seed: int) -> MadeSource:

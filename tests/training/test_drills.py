@@ -13,7 +13,7 @@ pytest.importorskip("reportlab")
 from armbench.images import ImageStore
 from armbench.tasks.mini.scenes import region_of, scene
 from armbench.tools.image import pixel_box, zoomed
-from armbench.training.drills import named, same, what, where, which
+from armbench.training.drills import columns, named, same, what, where, which
 from armbench.training.sources import Source, Unusable
 from armbench.training.teacher import box_around
 from armbench.trajectory import Trajectory
@@ -104,6 +104,16 @@ def test_what_is_read_is_among_the_lines_and_answers() -> None:
         year = re.findall(r"\b\d{4}\b", episode.messages[0].text)[-1]
         assert f"\n{year} " in episode.last_text
     assert rows
+
+
+def test_of_a_table_the_years_are_read_up_to_the_one_asked_for() -> None:
+    for episode in episodes(columns(40, SEED)):
+        head, row, _, question = episode.messages[0].text.split("\n")
+        years, figures = head.split(" ")[1:], row.split(" ")[1:]
+        upto = years.index(question[-5:-1]) + 1
+        pairs = [f"{year} {figure}" for year, figure in zip(years, figures, strict=True)]
+        read = "\n".join([row, *pairs[:upto]])
+        assert episode.last_text == f"<think>I read:\n{read}\n</think>"
 
 
 def test_drills_are_the_same_at_each_pass() -> None:

@@ -17,8 +17,10 @@ from armbench.score import Record
 from armbench.training.encode import encode
 from armbench.training.filters import brought_evidence, well_formed
 from armbench.training.recipe import Recipe
+from armbench.training.reproduce import _Found
+from armbench.training.sources import RunSource
 from armbench.training.start import TASKS, check_apart, demonstrate, make_data, make_start
-from armbench.training.teacher import _passage, _row, compared
+from armbench.training.teacher import NOTHING, SEARCHED, _passage, _row, compared
 
 pytest.importorskip("reportlab")
 
@@ -46,6 +48,9 @@ def test_every_demonstration_is_right_well_formed_and_saw_evidence(runs: list[Pa
     for record in found:
         assert record.score.counted_as == "correct"
         assert well_formed(record.trajectory.last_text)
+        if record.sample.category in SEARCHED:
+            assert not any(event.kind == "tool" for event in record.trajectory.events)
+            continue
         assert brought_evidence(record.trajectory, record.sample)
         if "long_document" not in record.sample.task:  # an answer may be on no page at all
             assert seen(record.trajectory.events, record.sample).enough
@@ -86,6 +91,15 @@ def test_the_heading_of_the_answer_that_says_what_was_wanted_comes_last() -> Non
     assert compared(heads, claims, "cross") == f"{both}cross=== Answer 2 ===\n"
     assert compared(heads, claims, "plus") == f"{both}plus=== Answer 1 ===\n"
     assert compared(heads, claims, "circle") == f"{both}circle\n"
+
+
+def test_few_episodes_that_found_nothing_are_learnt_from(runs: list[Path]) -> None:
+    for run in runs:
+        played = [row[0].last_text for row in RunSource(run)]
+        learnt = [row[0].last_text for row in _Found(run)]
+        lost = [text for text in played if NOTHING in text]
+        assert [t for t in learnt if NOTHING not in t] == [t for t in played if NOTHING not in t]
+        assert [t for t in learnt if NOTHING in t] == lost[4::5]
 
 
 @pytest.mark.parametrize(
