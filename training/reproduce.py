@@ -43,6 +43,7 @@ from armbench.training.recipe import SFT, Recipe
 from armbench.training.sources import Demonstration, RunSource, Source
 from armbench.training.start import TASKS, demonstrate, make_data, make_start
 from armbench.training.teacher import NOTHING
+from armbench.trajectory import ToolEvent, Trajectory
 
 __all__ = ["ABLATIONS", "Sizes", "judge", "report", "reproduce"]
 
@@ -73,7 +74,7 @@ class Sizes:
     copies: tuple[int, int, int] = (15000, 9000, 6000)
     reminders: int = 1000
     scenes: int = 140
-    drills: tuple[int, int, int, int, int] = (80, 40, 75, 2000, 3000)
+    drills: tuple[int, int, int, int, int] = (140, 40, 75, 3500, 3000)
     taught: tuple[int, int, int] = (1900, 1400, 2400)
     shown: tuple[int, int, int] = (800, 500, 800)
     revised: tuple[int, int, int, int, int] = (60, 15, 25, 700, 1000)
@@ -198,7 +199,7 @@ def _teach(recipe: Recipe, out: Path, sizes: Sizes) -> None:
         recipe,
         recipe.lessons,
         "seeing",
-        [*_sources(out / "lessons"), hardest, *_drills(recipe, sizes.drills, 0)],
+        [*_sources(out / "lessons", called=True), hardest, *_drills(recipe, sizes.drills, 0)],
         out,
         "taught",
     )
@@ -230,8 +231,8 @@ def _texts(recipe: Recipe, out: Path, level: int, many: int) -> Source:
     return copy_source(tokenizer, LEVELS[level], many, recipe.seed + level)
 
 
-def _sources(folder: Path) -> list[Source]:
-    return list(map(_Found, _runs(folder)))
+def _sources(folder: Path, called: bool = False) -> list[Source]:
+    return [_Found(run, called) for run in _runs(folder)]
 
 
 _KEPT = 5
@@ -239,14 +240,28 @@ _KEPT = 5
 
 
 class _Found(RunSource):
-    """Episodes, but few of those in which nothing was found: they teach to guess."""
+    """Episodes, but few of those in which nothing was found: they teach to guess.
+
+    Args:
+        path: The run directory.
+        called: Nothing was found without a call, either.
+    """
+
+    def __init__(self, path: Path, called: bool = False) -> None:
+        super().__init__(path)
+        self._called = called
 
     def __iter__(self) -> Iterator[Demonstration]:
-        lost = 0
+        many = 0
         for row in super().__iter__():
-            lost += NOTHING in row[0].last_text
-            if NOTHING not in row[0].last_text or lost % _KEPT == 0:
+            lost = self._lost(row[0])
+            many += lost
+            if not lost or many % _KEPT == 0:
                 yield row
+
+    def _lost(self, played: Trajectory) -> bool:
+        without = self._called and not any(isinstance(e, ToolEvent) for e in played.events)
+        return without or NOTHING in played.last_text
 
 
 def _tune(

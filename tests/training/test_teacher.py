@@ -21,6 +21,7 @@ from armbench.training.reproduce import _Found
 from armbench.training.sources import RunSource
 from armbench.training.start import TASKS, check_apart, demonstrate, make_data, make_start
 from armbench.training.teacher import NOTHING, SEARCHED, _passage, _row, compared
+from armbench.trajectory import Trajectory
 
 pytest.importorskip("reportlab")
 
@@ -49,7 +50,7 @@ def test_every_demonstration_is_right_well_formed_and_saw_evidence(runs: list[Pa
         assert record.score.counted_as == "correct"
         assert well_formed(record.trajectory.last_text)
         if record.sample.category in SEARCHED:
-            assert not any(event.kind == "tool" for event in record.trajectory.events)
+            assert not called(record.trajectory)
             continue
         assert brought_evidence(record.trajectory, record.sample)
         if "long_document" not in record.sample.task:  # an answer may be on no page at all
@@ -100,6 +101,17 @@ def test_few_episodes_that_found_nothing_are_learnt_from(runs: list[Path]) -> No
         lost = [text for text in played if NOTHING in text]
         assert [t for t in learnt if NOTHING not in t] == [t for t in played if NOTHING not in t]
         assert [t for t in learnt if NOTHING in t] == lost[4::5]
+
+
+def test_of_lessons_as_few_without_a_call_are_learnt_from(runs: list[Path]) -> None:
+    for run in runs:
+        plain = [row[0] for row in RunSource(run) if not called(row[0])]
+        learnt = [row[0] for row in _Found(run, called=True) if not called(row[0])]
+        assert learnt == plain[4::5]
+
+
+def called(played: Trajectory) -> bool:
+    return any(event.kind == "tool" for event in played.events)
 
 
 @pytest.mark.parametrize(
