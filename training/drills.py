@@ -9,7 +9,7 @@ these alone, on pictures and reports of the bundled benchmark's generator (seeds
   through the language model
 * *which*: some lines of a report's page and a question, answered by the words that the teacher
   would read out
-* *columns*: a table of one row and a question about a year, answered by the row and its years
+* *columns*: a small table and a question about a place and a year, answered by its row and years
 * *same*: something found and up to four answers, answered by comparing each and the verdict
 """
 
@@ -50,6 +50,8 @@ _LINES = (5, 16)
 """Lines of a page that are shown, at least and at most."""
 _FACTS = 40
 """Questions about a report."""
+_ROWS = 6
+"""Most rows of a table."""
 
 
 def where(scenes: int, seed: int) -> MadeSource:
@@ -103,7 +105,7 @@ def which(reports: int, seed: int) -> MadeSource:
 
 
 def columns(many: int, seed: int) -> MadeSource:
-    """So many tables of one row, and a question about one of their years."""
+    """So many tables, and a question about a place and a year of each."""
 
     def make() -> Iterator[Demonstration]:
         source, store = Random(seed), ImageStore()
@@ -114,15 +116,14 @@ def columns(many: int, seed: int) -> MadeSource:
 
 
 def _column(source: Random) -> Trajectory:
-    [site], first, many = sites(source, 1), source.randint(1951, 1990), source.randint(2, 6)
-    years = [str(year) for year in range(first, first + many)]
-    style = source.choice(("int", "small", "dec"))
-    numbers = Numbers(source)
-    row = {year: numbers.next(style) for year in years}
-    table = f"{' '.join(('Station', *years))}\n{' '.join((site, *row.values()))}"
-    question = f"What was it at {site} in {source.choice(years)}?"
-    year = question[-5:-1]
-    words = words_for(question, "", row[year], table)
+    places, first = sites(source, source.randint(1, _ROWS)), source.randint(1951, 1990)
+    years = [str(year) for year in range(first, first + source.randint(2, 6))]
+    style, numbers = source.choice(("int", "small", "dec")), Numbers(source)
+    rows = {place: [numbers.next(style) for _ in years] for place in places}
+    lines = [" ".join(("Station", *years)), *(" ".join((p, *row)) for p, row in rows.items())]
+    place, year = source.choice(places), source.choice(years)
+    question, table = f"What was it at {place} in {year}?", "\n".join(lines)
+    words = words_for(question, year, rows[place][years.index(year)], table)
     return _drill(f"{table}\n\n{question}", f"<think>I read:\n{words}\n</think>")
 
 

@@ -62,7 +62,7 @@ class Sizes:
         reminders: Texts to repeat among the lessons, lest copying is forgotten.
         scenes: Pictures whose details are named.
         drills: Pictures asked about among the lessons by where things are, and by what they
-            are, reports asked about, tables of one row, and things compared.
+            are, reports asked about, tables, and things compared.
         taught: Items of the lessons, by task; pages are slow to process, so of those fewer.
         shown: Items of the demonstrations, by task.
         revised: As `drills`, among the demonstrations with tools, lest they are forgotten.
@@ -71,11 +71,11 @@ class Sizes:
 
     data: int = 3000
     practice: int = 800
-    copies: tuple[int, int, int] = (15000, 9000, 6000)
+    copies: tuple[int, int, int] = (15000, 9000, 4000)
     reminders: int = 1000
     scenes: int = 140
     drills: tuple[int, int, int, int, int] = (140, 40, 75, 3500, 3000)
-    taught: tuple[int, int, int] = (1900, 1400, 2400)
+    taught: tuple[int, int, int] = (3000, 1400, 2000)
     shown: tuple[int, int, int] = (800, 500, 800)
     revised: tuple[int, int, int, int, int] = (60, 15, 25, 700, 1000)
     judged: int | None = None
