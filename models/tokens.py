@@ -188,8 +188,10 @@ def _tokenize(
 
 
 def _reserved(tokenizer: Any) -> str:
-    known = tokenizer.get_added_vocab()
-    return next((token for token in _RESERVED if token in known), "")
+    # By name: listing the added tokens takes longer than all else where there are thousands.
+    unknown = (None, tokenizer.unk_token_id)
+    named = (token for token in _RESERVED if tokenizer.convert_tokens_to_ids(token) not in unknown)
+    return next(named, "")
 
 
 def _splice(
