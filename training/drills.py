@@ -43,7 +43,7 @@ from armbench.types import ImagePart, Message, Reply, TextPart
 __all__ = ["columns", "named", "same", "what", "where", "which"]
 
 _MOVED = 1
-"""Thousandths that a box is moved by at most, each way."""
+"""Thousandths that each side of a box is moved by at most; of another size, it looks otherwise."""
 _GRIDS = 4
 """Families whose objects stand in rows and columns come first."""
 _LINES = (5, 16)
@@ -80,7 +80,7 @@ def what(scenes: int, max_pixels: int, seed: int) -> Iterator[tuple[Image.Image,
     for made in _scenes(scenes, seed):
         image = made.image.convert("RGB")  # with a palette it would be enlarged without blending
         for spot in made.spots:
-            by = [source.randint(-_MOVED, _MOVED) for _ in range(2)] * 2
+            by = [source.randint(-_MOVED, _MOVED) for _ in range(4)]
             box = box_around(region_of(spot.box))
             moved = [float(side + one) for side, one in zip(box, by, strict=True)]
             pixels, _ = pixel_box(moved, image.size)
