@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
+from armbench.prompt import heading
 from armbench.tasks.mini.scenes import FAMILIES
 from armbench.types import Reply, Sample, Usage, derive_seed
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["QUESTION", "Teacher", "box_around", "compared", "look_closer", "verdict", "words_for"]
 
-QUESTION = "=== Question ===\n"
+QUESTION = heading("Question")
 """Heading of the question as it is shown."""
 _WIDE, _HIGH = 10, 13
 """The box that is zoomed into, in thousandths: a plate and no more, for a small eye."""
