@@ -248,19 +248,25 @@ def _item_text(shown: Shown) -> str:
     if shown.constraints:
         rules = "\n".join(f"{n}. {rule}" for n, rule in enumerate(shown.constraints, 1))
         blocks.append(_block("Instructions the answer has to keep", rules))
+    count = len(shown.candidates)
     for n, (name, text) in enumerate(shown.texts.items()):
-        if n >= len(shown.candidates):
-            title = f"Text ({name})"
-        elif len(shown.candidates) == 1:
-            title = f"Answer ({name})"
-        else:
-            title = f"Answer {n + 1} ({name})"
+        title = answer_title(n, count, name) if n < count else f"Text ({name})"
         blocks.append(_block(title, text))
     return "\n\n".join(blocks)
 
 
+def answer_title(n: int, count: int, name: str) -> str:
+    """What stands over answer `n`, from 0, of `count`, shown as the text `name`."""
+    return f"Answer ({name})" if count == 1 else f"Answer {n + 1} ({name})"
+
+
+def heading(title: str) -> str:
+    """The line over a part of the item, with its line break."""
+    return f"=== {title} ===\n"
+
+
 def _block(title: str, text: str) -> str:
-    return f"=== {title} ===\n{inert(text)}\n=== end ==="
+    return f"{heading(title)}{inert(text)}\n=== end ==="
 
 
 def prompt_source() -> list[str]:

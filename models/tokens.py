@@ -189,9 +189,7 @@ def _tokenize(
 
 def _reserved(tokenizer: Any) -> str:
     # By name: listing the added tokens takes longer than all else where there are thousands.
-    unknown = (None, tokenizer.unk_token_id)
-    named = (token for token in _RESERVED if tokenizer.convert_tokens_to_ids(token) not in unknown)
-    return next(named, "")
+    return next((token for token in _RESERVED if tokenizer.tokenize(token) == [token]), "")
 
 
 def _splice(

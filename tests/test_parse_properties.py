@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tests.helpers import outcome
@@ -84,6 +85,7 @@ def test_two_different_verdicts_are_never_ok(
 def test_swapping_the_names_swaps_the_verdict(text: str) -> None:
     swap = str.maketrans("12AB", "21BA")
     text = text.replace("Answer", "answer")  # so that swapping letters leaves the word alone
+    assume(not re.search(r"[AB][\W_]+tie", text))  # in "A tie", A is no name
     before, after = read("pair", text), read("pair", text.translate(swap))
     assert before.parse == after.parse
     assert before.span == after.span

@@ -17,9 +17,7 @@ from random import Random
 from typing import Any
 
 from armbench.images import ImageStore
-from armbench.training.sources import Demonstration, MadeSource
-from armbench.trajectory import Judgement, ModelEvent, Trajectory
-from armbench.types import Message, Reply, TextPart
+from armbench.training.sources import Demonstration, MadeSource, exercise
 
 __all__ = ["LEVELS", "Level", "copy_source"]
 
@@ -77,7 +75,8 @@ def copy_source(tokenizer: Any, level: Level, many: int, seed: int) -> MadeSourc
                 for _ in range(source.randint(*level.lines))
             ]
             again = source.sample(lines, min(_SAID, len(lines)))
-            yield _copy(number, "\n".join(lines), "\n".join(again)), None, store
+            said = exercise("copies", "\n".join(lines), "\n".join(again), f"copy-{number}")
+            yield said, None, store
 
     return MadeSource("copies", make, {})
 
@@ -89,15 +88,3 @@ def _words(tokenizer: Any) -> list[str]:
     headings = [word for n, word in told.items() if n in added and len(word) < _LONG]
     words = [word for n, word in told.items() if n not in added and word.isprintable()]
     return [word for word in words if word.isascii()] + [h for h in headings if "<" not in h]
-
-
-def _copy(number: int, text: str, again: str) -> Trajectory:
-    return Trajectory(
-        sample_id=f"copy-{number}",
-        sample_hash="",
-        task="copies",
-        dialect="hermes",
-        messages=(Message(role="user", parts=(TextPart(text=text),)),),
-        events=(ModelEvent(reply=Reply(text=again), kept=len(again)),),
-        judgement=Judgement(parse="missing"),
-    )

@@ -23,12 +23,13 @@ from random import Random
 from PIL import Image
 
 from armbench.images import ImageStore
+from armbench.prompt import answer_title, heading
 from armbench.tasks.mini.documents import Fact, report
 from armbench.tasks.mini.lore import Numbers, people, sites
 from armbench.tasks.mini.pages import Mark, Words
 from armbench.tasks.mini.scenes import FAMILIES, Family, Scene, detail, region_of, scene
 from armbench.tools.image import pixel_box, zoomed
-from armbench.training.sources import Demonstration, MadeSource
+from armbench.training.sources import Demonstration, MadeSource, exercise
 from armbench.training.teacher import (
     QUESTION,
     box_around,
@@ -37,8 +38,8 @@ from armbench.training.teacher import (
     verdict,
     words_for,
 )
-from armbench.trajectory import Judgement, ModelEvent, Trajectory
-from armbench.types import ImagePart, Message, Reply, TextPart
+from armbench.trajectory import Trajectory
+from armbench.types import ImagePart
 
 __all__ = ["columns", "named", "same", "what", "where", "which"]
 
@@ -52,6 +53,7 @@ _FACTS = 40
 """Questions about a report."""
 _ROWS = 6
 """Most rows of a table."""
+_drill = partial(exercise, "drills")
 
 
 def where(scenes: int, seed: int) -> MadeSource:
@@ -154,8 +156,7 @@ def _comparison(source: Random) -> Trajectory:
     if family is not None and source.random() < 0.5:
         claim = family.claim.replace("{where}", family.name)
     claims = [(claim.format(v=value), value) for value in shown]
-    numbers = [""] if count == 1 else [f" {n + 1}" for n in range(count)]
-    heads = [f"=== Answer{number} (text_{n}) ===\n" for n, number in enumerate(numbers)]
+    heads = [heading(answer_title(n, count, f"text_{n}")) for n in range(count)]
     told = "".join(f"{head}{says}\n" for head, (says, _) in zip(heads, claims, strict=True))
     thought = f"I see:\n{wanted}\n{compared(heads, claims, wanted)}"
     return _drill(f"{wanted}\n{told}", verdict(thought, right + 1 if count > 1 else good))
@@ -202,16 +203,3 @@ def _window(fact: Fact, page: list[str], source: Random) -> tuple[str, str]:
         if words:
             return text, words
     return "", ""
-
-
-def _drill(shown: str | ImagePart, said: str) -> Trajectory:
-    part = TextPart(text=shown) if isinstance(shown, str) else shown
-    return Trajectory(
-        sample_id="",
-        sample_hash="",
-        task="drills",
-        dialect="hermes",
-        messages=(Message(role="user", parts=(part,)),),
-        events=(ModelEvent(reply=Reply(text=said), kept=len(said)),),
-        judgement=Judgement(parse="missing"),
-    )

@@ -14,8 +14,8 @@ from armbench.evaluate import read_records
 from armbench.images import ImageStore
 from armbench.runlog import RunDir
 from armbench.training.sharegpt import Unusable, read_sharegpt
-from armbench.trajectory import Trajectory
-from armbench.types import Sample
+from armbench.trajectory import Judgement, ModelEvent, Trajectory
+from armbench.types import ImagePart, Message, Reply, Sample, TextPart
 
 __all__ = [
     "Demonstration",
@@ -24,6 +24,7 @@ __all__ = [
     "SharegptSource",
     "Source",
     "Unusable",
+    "exercise",
     "open_sources",
 ]
 
@@ -118,6 +119,27 @@ class MadeSource:
     def __iter__(self) -> Iterator[Demonstration]:
         """What the function gives."""
         return iter(self.make())
+
+
+def exercise(task: str, shown: str | ImagePart, said: str, sample_id: str = "") -> Trajectory:
+    """An episode of one turn that belongs to no item.
+
+    Args:
+        task: Says what it exercises.
+        shown: The user's message.
+        said: The judge's turn.
+        sample_id: Tells it from others.
+    """
+    part = TextPart(text=shown) if isinstance(shown, str) else shown
+    return Trajectory(
+        sample_id=sample_id,
+        sample_hash="",
+        task=task,
+        dialect="hermes",
+        messages=(Message(role="user", parts=(part,)),),
+        events=(ModelEvent(reply=Reply(text=said), kept=len(said)),),
+        judgement=Judgement(parse="missing"),
+    )
 
 
 def open_sources(names: Sequence[str], folder: Path) -> list[Source]:

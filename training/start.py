@@ -13,6 +13,7 @@ from armbench.evaluate import evaluate, read_records
 from armbench.images import ImageStore
 from armbench.judge import Judge
 from armbench.models.tiny import TinySize, build_tiny
+from armbench.prompt import answer_title, heading
 from armbench.runlog import RunDir
 from armbench.runsetup import RunOptions
 from armbench.task import Task, load_task
@@ -51,8 +52,7 @@ _FRAMES = (
     QUESTION,
     "=== Instructions the answer has to keep ===",
     *(f"\n{n + 1}. " for n in range(6)),
-    "=== Answer (text_0) ===\n",
-    *(f"=== Answer {n + 1} (text_{n}) ===\n" for n in range(4)),
+    *(heading(answer_title(n, many, f"text_{n}")) for many in (1, 4) for n in range(many)),
 )
 """Lines of the user message that every item has."""
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
+from armbench.prompt import heading
 from armbench.tasks.mini.scenes import FAMILIES
 from armbench.types import Reply, Sample, Usage, derive_seed
 
@@ -35,7 +36,7 @@ __all__ = [
     "words_for",
 ]
 
-QUESTION = "=== Question ===\n"
+QUESTION = heading("Question")
 """Heading of the question as it is shown."""
 NOTHING = "It is not in the text."
 """The thought of a verdict that nothing led to."""
