@@ -71,7 +71,7 @@ class Sizes:
 
     data: int = 3000
     practice: int = 800
-    copies: tuple[int, int, int] = (15000, 9000, 4000)
+    copies: tuple[int, int, int] = (15000, 9000, 5000)
     reminders: int = 1000
     scenes: int = 140
     drills: tuple[int, int, int, int, int] = (140, 40, 75, 3500, 3000)
