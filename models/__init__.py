@@ -27,7 +27,7 @@ BACKENDS: dict[str, tuple[str, str, str]] = {
     "tiny": (
         "armbench.models.embedded",
         "EmbeddedJudge",
-        "the trained judge that comes with armbench (3.0 million weights)",
+        "the trained judge that comes with armbench (3.3 million weights)",
     ),
     "scripted": ("armbench.models.scripted", "ScriptedBackend", "replies from a JSON-lines file"),
     "rules": (

@@ -154,8 +154,9 @@ of the harness can be seen at work without a download or a GPU, and so that a tr
 be checked from its first byte to its last figure. Do not score answers of your own with it.
 
 Made from random weights by `armbench train reproduce {recipe}`: a tokenizer learnt from the
-demonstrations, text to repeat from easy to hard, lessons that always call tools, demonstrations
-that call them in part, then GRPO in two stages: reward for attempts, then for accuracy and success.
+demonstrations, text to repeat from easy to hard, lessons that call tools (but judge
+pictures that have to be searched without), demonstrations that call them in part, then GRPO in
+two stages: reward for attempts, then for accuracy and success.
 `armbench train reproduce {recipe} --check` makes it again and compares.
 
 {table}

@@ -29,16 +29,22 @@ class Level:
     Attributes:
         lines: Fewest and most lines of a text.
         words: Fewest and most words of a line.
-        few: Whether a text has few different words. One word of context then does not tell
-            which comes next, as in prose and figures.
+        known: Fewest and most different words of a text; of few, one word of context does not
+            tell which comes next, as in prose and figures. None for all there are.
     """
 
     lines: tuple[int, int]
     words: tuple[int, int]
-    few: bool = False
+    known: tuple[int, int] | None = None
 
 
-LEVELS = (Level((1, 1), (4, 16)), Level((1, 8), (3, 10)), Level((2, 24), (3, 16), few=True))
+LEVELS = (
+    Level((1, 1), (4, 16)),
+    # Few words as soon as there are lines to find: what has learnt to look for one word of
+    # context, because that was enough, does not learn to look for more.
+    Level((1, 8), (3, 10), known=(6, 45)),
+    Level((2, 24), (3, 16), known=(16, 10_000)),
+)
 """From easy to hard."""
 _LONG = 64
 """Characters from which what is one token is no heading but a line of the system prompt."""
@@ -61,8 +67,9 @@ def copy_source(tokenizer: Any, level: Level, many: int, seed: int) -> MadeSourc
         source, store = Random(seed), ImageStore()
         for number in range(many):
             known = words
-            if level.few:
-                known = source.sample(words, round(2 ** source.uniform(4, log2(len(words)))))
+            if level.known:
+                least, most = (log2(min(n, len(words))) for n in level.known)
+                known = source.sample(words, round(2 ** source.uniform(least, most)))
             lines = [
                 "".join(source.choices(known, k=source.randint(*level.words)))
                 for _ in range(source.randint(*level.lines))

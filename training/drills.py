@@ -9,6 +9,7 @@ these alone, on pictures and reports of the bundled benchmark's generator (seeds
   through the language model
 * *which*: some lines of a report's page and a question, answered by the words that the teacher
   would read out
+* *columns*: a small table and a question about a place and a year, answered by its row and years
 * *same*: something found and up to four answers, answered by comparing each and the verdict
 """
 
@@ -24,7 +25,7 @@ from PIL import Image
 from armbench.images import ImageStore
 from armbench.prompt import answer_title, heading
 from armbench.tasks.mini.documents import Fact, report
-from armbench.tasks.mini.lore import people
+from armbench.tasks.mini.lore import Numbers, people, sites
 from armbench.tasks.mini.pages import Mark, Words
 from armbench.tasks.mini.scenes import FAMILIES, Family, Scene, detail, region_of, scene
 from armbench.tools.image import pixel_box, zoomed
@@ -40,16 +41,18 @@ from armbench.training.teacher import (
 from armbench.trajectory import Trajectory
 from armbench.types import ImagePart
 
-__all__ = ["named", "same", "what", "where", "which"]
+__all__ = ["columns", "named", "same", "what", "where", "which"]
 
 _MOVED = 1
-"""Thousandths that a box is moved by at most, each way."""
+"""Thousandths that each side of a box is moved by at most; of another size, it looks otherwise."""
 _GRIDS = 4
 """Families whose objects stand in rows and columns come first."""
 _LINES = (5, 16)
 """Lines of a page that are shown, at least and at most."""
 _FACTS = 40
 """Questions about a report."""
+_ROWS = 6
+"""Most rows of a table."""
 _drill = partial(exercise, "drills")
 
 
@@ -79,7 +82,7 @@ def what(scenes: int, max_pixels: int, seed: int) -> Iterator[tuple[Image.Image,
     for made in _scenes(scenes, seed):
         image = made.image.convert("RGB")  # with a palette it would be enlarged without blending
         for spot in made.spots:
-            by = [source.randint(-_MOVED, _MOVED) for _ in range(2)] * 2
+            by = [source.randint(-_MOVED, _MOVED) for _ in range(4)]
             box = box_around(region_of(spot.box))
             moved = [float(side + one) for side, one in zip(box, by, strict=True)]
             pixels, _ = pixel_box(moved, image.size)
@@ -101,6 +104,29 @@ def named(scenes: int, max_pixels: int, seed: int) -> MadeSource:
 def which(reports: int, seed: int) -> MadeSource:
     """Questions about so many reports, up to 40 about each, answered from some lines."""
     return MadeSource("which", partial(_pages, reports, seed), {})
+
+
+def columns(many: int, seed: int) -> MadeSource:
+    """So many tables, and a question about a place and a year of each."""
+
+    def make() -> Iterator[Demonstration]:
+        source, store = Random(seed), ImageStore()
+        for _ in range(many):
+            yield _column(source), None, store
+
+    return MadeSource("columns", make, {})
+
+
+def _column(source: Random) -> Trajectory:
+    places, first = sites(source, source.randint(1, _ROWS)), source.randint(1951, 1990)
+    years = [str(year) for year in range(first, first + source.randint(2, 6))]
+    style, numbers = source.choice(("int", "small", "dec")), Numbers(source)
+    rows = {place: [numbers.next(style) for _ in years] for place in places}
+    lines = [" ".join(("Station", *years)), *(" ".join((p, *row)) for p, row in rows.items())]
+    place, year = source.choice(places), source.choice(years)
+    question, table = f"What was it at {place} in {year}?", "\n".join(lines)
+    words = words_for(question, year, rows[place][years.index(year)], table)
+    return _drill(f"{table}\n\n{question}", f"<think>I read:\n{words}\n</think>")
 
 
 def same(many: int, seed: int) -> MadeSource:

@@ -123,6 +123,8 @@ class Vision(Frozen):
     """Pictures of a step."""
     lr: float = Field(default=2e-3, gt=0)
     """Highest learning rate."""
+    muon_lr: float = Field(default=2e-2, gt=0)
+    """Highest learning rate of Muon, for the matrices inside."""
 
 
 class Rewards(Frozen):
@@ -221,7 +223,7 @@ class Recipe(Frozen):
     vision: Vision | None = None
     """Naming details, by the vision tower alone, after that; for `reproduce`."""
     lessons: SFT | None = None
-    """Fine-tuning on episodes that always call tools, then; for `reproduce`."""
+    """Fine-tuning on episodes that call tools as a rule, then; for `reproduce`."""
     sft: SFT | None = None
     """Fine-tuning; None if the recipe has none."""
     grpo: GRPO | None = None

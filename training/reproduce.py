@@ -7,7 +7,7 @@ Each step leaves its folder and is not done again; a killed run goes on where it
     OUT/
         data/, practice/    items of the bundled benchmark's generator, other seeds: for the
                             demonstrations and for the roll-outs
-        lessons/            runs of the teacher, always with tools
+        lessons/            runs of the teacher, with tools wherever a student can learn from it
         demonstrations/     runs of the teacher, with tools in part; and without
         start/              a tokenizer learnt from them, random weights
         copies/             fine-tuned on text to repeat
@@ -24,7 +24,7 @@ Each step leaves its folder and is not done again; a killed run goes on where it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,8 +40,10 @@ from armbench.training.card import card, figures, pack, stage_curves, table
 from armbench.training.copies import LEVELS, copy_source
 from armbench.training.curves import can_draw
 from armbench.training.recipe import SFT, Recipe
-from armbench.training.sources import RunSource, Source
+from armbench.training.sources import Demonstration, RunSource, Source
 from armbench.training.start import TASKS, demonstrate, make_data, make_start
+from armbench.training.teacher import NOTHING
+from armbench.trajectory import ToolEvent, Trajectory
 
 __all__ = ["ABLATIONS", "Sizes", "judge", "report", "reproduce"]
 
@@ -60,20 +62,22 @@ class Sizes:
         reminders: Texts to repeat among the lessons, lest copying is forgotten.
         scenes: Pictures whose details are named.
         drills: Pictures asked about among the lessons by where things are, and by what they
-            are, reports asked about, and things compared.
+            are, reports asked about, tables, and things compared.
         taught: Items of the lessons, by task; pages are slow to process, so of those fewer.
         shown: Items of the demonstrations, by task.
+        revised: As `drills`, among the demonstrations with tools, lest they are forgotten.
         judged: Items of each task judged in the end; None for all.
     """
 
     data: int = 3000
     practice: int = 800
-    copies: tuple[int, int, int] = (15000, 9000, 6000)
+    copies: tuple[int, int, int] = (15000, 9000, 5000)
     reminders: int = 1000
     scenes: int = 140
-    drills: tuple[int, int, int, int] = (80, 40, 60, 4000)
-    taught: tuple[int, int, int] = (1900, 1400, 2400)
+    drills: tuple[int, int, int, int, int] = (140, 40, 75, 3500, 3000)
+    taught: tuple[int, int, int] = (3000, 1400, 2000)
     shown: tuple[int, int, int] = (800, 500, 800)
+    revised: tuple[int, int, int, int, int] = (60, 15, 25, 700, 1000)
     judged: int | None = None
 
 
@@ -146,8 +150,8 @@ def reproduce(
     steps.do("copies", lambda: _copies(recipe, out, sizes.copies))
     steps.do("seeing", lambda: _see(recipe, out, sizes.scenes))
     steps.do("taught", lambda: _teach(recipe, out, sizes))
-    for name, runs in (("sft", shown), ("direct", plain)):
-        steps.do(name, partial(_sft, recipe, out, runs, name))
+    steps.do("sft", lambda: _sft(recipe, out, shown, "sft", sizes.revised))
+    steps.do("direct", lambda: _sft(recipe, out, plain, "direct"))
     steps.do("stage1", lambda: _grpo(recipe, out, "sft", 1, "stage1"))
     steps.do("stage2", lambda: _grpo(recipe, out, "stage1", 2, "stage2"))
     steps.do("checkpoint", lambda: pack(out / "stage2", out / "checkpoint", recipe))
@@ -190,29 +194,34 @@ def _pixels(recipe: Recipe) -> int:
 
 
 def _teach(recipe: Recipe, out: Path, sizes: Sizes) -> None:
-    from armbench.training.drills import named, same, where, which
-
     hardest = _texts(recipe, out, len(LEVELS) - 1, sizes.reminders)
-    seed = SEEDS["drills"] + recipe.seed
-    places, details, reports, things = sizes.drills
-    drills = [
-        where(places, seed),
-        named(details, _pixels(recipe), seed + 1),
-        which(reports, seed),
-        same(things, seed),
-    ]
     _tune(
         recipe,
         recipe.lessons,
         "seeing",
-        [*_sources(out / "lessons"), hardest, *drills],
+        [*_sources(out / "lessons", called=True), hardest, *_drills(recipe, sizes.drills, 0)],
         out,
         "taught",
     )
 
 
-def _sft(recipe: Recipe, out: Path, runs: Path, name: str) -> None:
-    _tune(recipe, recipe.sft, "taught", _sources(runs), out, name)
+def _drills(recipe: Recipe, many: Sequence[int], turn: int) -> list[Source]:
+    from armbench.training.drills import columns, named, same, where, which
+
+    seed = SEEDS["drills"] + recipe.seed + 2 * turn
+    places, details, reports, tables, things = many
+    return [
+        where(places, seed),
+        named(details, _pixels(recipe), seed + 1),
+        which(reports, seed),
+        columns(tables, seed),
+        same(things, seed),
+    ]
+
+
+def _sft(recipe: Recipe, out: Path, runs: Path, name: str, drills: Sequence[int] = ()) -> None:
+    revised = _drills(recipe, drills, 1) if drills else []
+    _tune(recipe, recipe.sft, "taught", [*_sources(runs), *revised], out, name)
 
 
 def _texts(recipe: Recipe, out: Path, level: int, many: int) -> Source:
@@ -222,8 +231,37 @@ def _texts(recipe: Recipe, out: Path, level: int, many: int) -> Source:
     return copy_source(tokenizer, LEVELS[level], many, recipe.seed + level)
 
 
-def _sources(folder: Path) -> list[Source]:
-    return list(map(RunSource, _runs(folder)))
+def _sources(folder: Path, called: bool = False) -> list[Source]:
+    return [_Found(run, called) for run in _runs(folder)]
+
+
+_KEPT = 5
+"""One in so many of the episodes in which nothing was found is learnt from."""
+
+
+class _Found(RunSource):
+    """Episodes, but few of those in which nothing was found: they teach to guess.
+
+    Args:
+        path: The run directory.
+        called: Nothing was found without a call, either.
+    """
+
+    def __init__(self, path: Path, called: bool = False) -> None:
+        super().__init__(path)
+        self._called = called
+
+    def __iter__(self) -> Iterator[Demonstration]:
+        many = 0
+        for row in super().__iter__():
+            lost = self._lost(row[0])
+            many += lost
+            if not lost or many % _KEPT == 0:
+                yield row
+
+    def _lost(self, played: Trajectory) -> bool:
+        without = self._called and not any(isinstance(e, ToolEvent) for e in played.events)
+        return without or NOTHING in played.last_text
 
 
 def _tune(

@@ -29,7 +29,7 @@ TASKS = ("armbench_mini_fine_grained", "armbench_mini_long_document", "armbench_
 
 SIZE = TinySize(
     vocab=3072,
-    layers=4,
+    layers=6,
     heads=4,
     kv_heads=4,
     head_dim=32,
@@ -37,8 +37,8 @@ SIZE = TinySize(
     max_image_tokens=64,
     context=4096,
 )
-"""Three million weights; wider ones learn less in the same minutes. Many small heads copy better
-than few large ones."""
+"""Three million weights. Six layers learn to copy in fewer steps than four, and to look a row up;
+wider ones learn less in the same minutes. Many small heads copy better than few large ones."""
 
 _PER_IMAGE = (10,)
 """Questions per training picture: pictures cost more than questions."""

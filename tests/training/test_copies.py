@@ -35,6 +35,20 @@ def test_lines_are_said_again_word_by_word(level: Level, checkpoint: Path) -> No
         assert set(said) <= set(shown)
 
 
+@pytest.mark.parametrize("level", [level for level in LEVELS if level.known])
+def test_a_text_has_few_different_words(level: Level, checkpoint: Path) -> None:
+    tokenizer = load_processor(checkpoint).tokenizer
+    _, most = level.known or (0, 0)
+    few = set[int]()
+    for row in copy_source(tokenizer, level, 20, seed=1):
+        assert not isinstance(row, Unusable)
+        [message] = row[0].messages
+        words = {n for line in message.parts[0].text.split("\n") for n in tokenizer.encode(line)}
+        few.add(len(words))
+        assert len(words) <= most
+    assert len(few) > 5
+
+
 def test_a_single_line_is_said_in_the_tokens_it_was_shown_in(checkpoint: Path) -> None:
     processor = load_processor(checkpoint)
     for row in copy_source(processor.tokenizer, LEVELS[0], 20, seed=1):

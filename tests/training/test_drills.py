@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ pytest.importorskip("reportlab")
 from armbench.images import ImageStore
 from armbench.tasks.mini.scenes import region_of, scene
 from armbench.tools.image import pixel_box, zoomed
-from armbench.training.drills import named, same, what, where, which
+from armbench.training.drills import columns, named, same, what, where, which
 from armbench.training.sources import Source, Unusable
 from armbench.training.teacher import box_around
 from armbench.trajectory import Trajectory
@@ -58,15 +59,17 @@ def test_details_look_as_the_tool_shows_them(tmp_path: Path) -> None:
     made.image.save(tmp_path / "scene.png")
     store = ImageStore()
     picture = store.open(store.add_file(tmp_path / "scene.png"))
-    boxes = [box_around(region_of(spot.box)) for spot in made.spots]
-    told = {
-        zoomed(picture, pixel_box([float(x) for x in moved], picture.size)[0], 1 << 20).tobytes()
-        for x1, y1, x2, y2 in boxes
-        for right in (-1, 0, 1)
-        for down in (-1, 0, 1)
-        for moved in [(x1 + right, y1 + down, x2 + right, y2 + down)]
-    }
-    assert {shown.tobytes() for shown, _ in what(1, 1 << 20, SEED)} <= told
+    sizes = set()
+    for spot, (shown, _) in zip(made.spots[:5], what(1, 1 << 20, SEED), strict=False):
+        box = box_around(region_of(spot.box))
+        told = {
+            zoomed(picture, pixel_box(moved, picture.size)[0], 1 << 20).tobytes()
+            for by in product((-1.0, 0.0, 1.0), repeat=4)
+            for moved in [[side + one for side, one in zip(box, by, strict=True)]]
+        }
+        assert shown.tobytes() in told
+        sizes.add(shown.size)
+    assert len(sizes) > 1
 
 
 def test_the_language_model_is_shown_the_same_details() -> None:
@@ -104,6 +107,20 @@ def test_what_is_read_is_among_the_lines_and_answers() -> None:
         year = re.findall(r"\b\d{4}\b", episode.messages[0].text)[-1]
         assert f"\n{year} " in episode.last_text
     assert rows
+
+
+def test_of_a_table_a_row_and_its_years_up_to_the_one_asked_for_are_read() -> None:
+    many = set[int]()
+    for episode in episodes(columns(40, SEED)):
+        head, *rows, _, question = episode.messages[0].text.split("\n")
+        [row] = [row for row in rows if f" {row.split(' ')[0]} " in question]
+        years, figures = head.split(" ")[1:], row.split(" ")[1:]
+        upto = years.index(question[-5:-1]) + 1
+        pairs = [f"{year} {figure}" for year, figure in zip(years, figures, strict=True)]
+        read = "\n".join([row, *pairs[:upto]])
+        assert episode.last_text == f"<think>I read:\n{read}\n</think>"
+        many.add(len(rows))
+    assert {1, 6} <= many
 
 
 def test_drills_are_the_same_at_each_pass() -> None:

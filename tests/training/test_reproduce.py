@@ -20,8 +20,11 @@ SIZES = Sizes(
     practice=4,
     copies=(4, 4, 4),
     reminders=2,
+    scenes=2,
+    drills=(1, 1, 1, 2, 2),
     taught=(2, 1, 2),
     shown=(4, 2, 4),
+    revised=(1, 1, 1, 2, 2),
     judged=1,
 )
 CHANGES = {

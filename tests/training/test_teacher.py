@@ -17,8 +17,11 @@ from armbench.score import Record
 from armbench.training.encode import encode
 from armbench.training.filters import brought_evidence, well_formed
 from armbench.training.recipe import Recipe
+from armbench.training.reproduce import _Found
+from armbench.training.sources import RunSource
 from armbench.training.start import TASKS, check_apart, demonstrate, make_data, make_start
-from armbench.training.teacher import _passage, _row, compared
+from armbench.training.teacher import NOTHING, SEARCHED, _passage, _row, compared
+from armbench.trajectory import Trajectory
 
 pytest.importorskip("reportlab")
 
@@ -46,6 +49,9 @@ def test_every_demonstration_is_right_well_formed_and_saw_evidence(runs: list[Pa
     for record in found:
         assert record.score.counted_as == "correct"
         assert well_formed(record.trajectory.last_text)
+        if record.sample.category in SEARCHED:
+            assert not called(record.trajectory)
+            continue
         assert brought_evidence(record.trajectory, record.sample)
         if "long_document" not in record.sample.task:  # an answer may be on no page at all
             assert seen(record.trajectory.events, record.sample).enough
@@ -88,6 +94,26 @@ def test_the_heading_of_the_answer_that_says_what_was_wanted_comes_last() -> Non
     assert compared(heads, claims, "circle") == f"{both}circle\n"
 
 
+def test_few_episodes_that_found_nothing_are_learnt_from(runs: list[Path]) -> None:
+    for run in runs:
+        played = [row[0].last_text for row in RunSource(run)]
+        learnt = [row[0].last_text for row in _Found(run)]
+        lost = [text for text in played if NOTHING in text]
+        assert [t for t in learnt if NOTHING not in t] == [t for t in played if NOTHING not in t]
+        assert [t for t in learnt if NOTHING in t] == lost[4::5]
+
+
+def test_of_lessons_as_few_without_a_call_are_learnt_from(runs: list[Path]) -> None:
+    for run in runs:
+        plain = [row[0] for row in RunSource(run) if not called(row[0])]
+        learnt = [row[0] for row in _Found(run, called=True) if not called(row[0])]
+        assert learnt == plain[4::5]
+
+
+def called(played: Trajectory) -> bool:
+    return any(event.kind == "tool" for event in played.events)
+
+
 @pytest.mark.parametrize(
     ("question", "value", "words"),
     [
@@ -105,18 +131,14 @@ def test_a_row_is_read_up_to_the_year(question: str, value: str, words: str) -> 
 @pytest.mark.parametrize(
     ("query", "value", "words"),
     [
-        ("valves Pelton 1968", "317", "1968, Pelton put the number\nof valves at 317"),
-        ("valves Pelton 1966", "350", ""),
+        ("valves Pelton 1968", "317", ""),
         ("clerk of Pelton", "Ada Linvik", "clerk of\nPelton is Ada Linvik"),
     ],
 )
 def test_a_passage_goes_from_what_was_asked_to_the_answer(
     query: str, value: str, words: str
 ) -> None:
-    text = (
-        "It stood at 350 in 1966. For 1968, Pelton put the number\nof valves at 317. "
-        "The clerk of\nPelton is Ada Linvik."
-    )
+    text = "For 1968, Pelton put the number\nof valves at 317. The clerk of\nPelton is Ada Linvik."
     assert _passage(query, value, text) == words
 
 

@@ -20,7 +20,7 @@ from armbench.training.recipe import Recipe, Vision
 from armbench.training.vision import see
 from armbench.training.weights import load_start
 
-RECIPE = Recipe(name="r", model="m", vision=Vision(epochs=6, batch=16, lr=4e-3))
+RECIPE = Recipe(name="r", model="m", vision=Vision(epochs=10, batch=16))
 
 
 def shown() -> list[tuple[Image.Image, str]]:
@@ -38,7 +38,7 @@ def shown() -> list[tuple[Image.Image, str]]:
 def test_details_are_named_by_the_tower_alone(checkpoint: Path, tmp_path: Path) -> None:
     out = see(RECIPE, str(checkpoint), shown(), tmp_path / "one")
     rows = list(read_metrics(out / "metrics.jsonl"))
-    assert len(rows) == 36
+    assert len(rows) == 60
     assert rows[-1]["named"] > 0.9 > rows[0]["named"]
     before, after = (load_file(path / "model.safetensors") for path in (checkpoint, out))
     changed = {
@@ -52,9 +52,10 @@ def test_details_are_named_by_the_tower_alone(checkpoint: Path, tmp_path: Path) 
 def test_its_tokens_do_not_grow_away_from_words(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = lengths(see(RECIPE, str(checkpoint), shown(), tmp_path / "held"))
+    recipe = RECIPE.model_copy(update={"vision": Vision(epochs=20, batch=16)})
+    held = lengths(see(recipe, str(checkpoint), shown(), tmp_path / "held"))
     monkeypatch.setattr(vision, "_LENGTHS", 0.0)
-    free = lengths(see(RECIPE, str(checkpoint), shown(), tmp_path / "free"))
+    free = lengths(see(recipe, str(checkpoint), shown(), tmp_path / "free"))
     assert held < lengths(checkpoint) < free
     assert free / held > 5
 
