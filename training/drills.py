@@ -35,6 +35,7 @@ from armbench.training.teacher import (
     box_around,
     compared,
     look_closer,
+    row_for,
     verdict,
     words_for,
 )
@@ -125,7 +126,7 @@ def _column(source: Random) -> Trajectory:
     lines = [" ".join(("Station", *years)), *(" ".join((p, *row)) for p, row in rows.items())]
     place, year = source.choice(places), source.choice(years)
     question, table = f"What was it at {place} in {year}?", "\n".join(lines)
-    words = words_for(question, year, rows[place][years.index(year)], table)
+    words = row_for(question, rows[place][years.index(year)], table)
     return _drill(f"{table}\n\n{question}", f"<think>I read:\n{words}\n</think>")
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "box_around",
     "compared",
     "look_closer",
+    "row_for",
     "verdict",
     "words_for",
 ]
@@ -204,13 +205,13 @@ def _read(sample: Sample, ask: Ask, results: list[str]) -> str:
 
 def words_for(question: str, query: str, value: str, text: str) -> str:
     """What of a text answers a question: a row with its years, or a passage; "" if nothing."""
-    return _row(question, value, text) or _passage(query, value, text)
+    return row_for(question, value, text) or _passage(query, value, text)
 
 
 _YEAR = re.compile(r"\b\d{4}\b")
 
 
-def _row(question: str, value: str, text: str) -> str:
+def row_for(question: str, value: str, text: str) -> str:
     """The row of a table that a question about a place and a year is answered by.
 
     After it each year with its figure, up to the one asked for; "" if there is no such row.

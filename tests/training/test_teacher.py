@@ -20,7 +20,7 @@ from armbench.training.recipe import Recipe
 from armbench.training.reproduce import _Found
 from armbench.training.sources import RunSource
 from armbench.training.start import TASKS, check_apart, demonstrate, make_data, make_start
-from armbench.training.teacher import NOTHING, SEARCHED, _passage, _row, compared
+from armbench.training.teacher import NOTHING, SEARCHED, _passage, compared, row_for
 from armbench.trajectory import Trajectory
 
 pytest.importorskip("reportlab")
@@ -125,20 +125,24 @@ def called(played: Trajectory) -> bool:
 )
 def test_a_row_is_read_up_to_the_year(question: str, value: str, words: str) -> None:
     text = "Table: use\nStation 1965 1966\nGarton 772 486\nPelton 551 632\nNew windows"
-    assert _row(question, value, text) == words
+    assert row_for(question, value, text) == words
 
 
 @pytest.mark.parametrize(
     ("query", "value", "words"),
     [
         ("valves Pelton 1968", "317", ""),
+        ("valves Pelton 1966", "350", ""),
         ("clerk of Pelton", "Ada Linvik", "clerk of\nPelton is Ada Linvik"),
     ],
 )
 def test_a_passage_goes_from_what_was_asked_to_the_answer(
     query: str, value: str, words: str
 ) -> None:
-    text = "For 1968, Pelton put the number\nof valves at 317. The clerk of\nPelton is Ada Linvik."
+    text = (
+        "It stood at 350 in 1966. For 1968, Pelton put the number\nof valves at 317. "
+        "The clerk of\nPelton is Ada Linvik."
+    )
     assert _passage(query, value, text) == words
 
 
