@@ -84,6 +84,8 @@ class SFT(Frozen):
     """Passes over the data."""
     max_steps: int = Field(default=-1, ge=-1)
     """Optimiser steps; wins over `epochs` unless -1."""
+    enough: float | None = Field(default=None, gt=0, le=1)
+    """End before that once the accuracy of 20 steps has this mean."""
     batch: int = Field(default=256, ge=1)
     """Examples of an optimiser step, over all processes."""
     micro_batch: int = Field(default=1, ge=1)

@@ -58,12 +58,12 @@ class Sizes:
     Attributes:
         data: Items of each track made for the demonstrations.
         practice: Items of each track made for the roll-outs.
-        copies: Texts to repeat, of each of `armbench.training.copies.LEVELS`.
+        copies: Texts to repeat, of each of `armbench.training.copies.LEVELS`, at most.
         reminders: Texts to repeat among the lessons, lest copying is forgotten.
         scenes: Pictures whose details are named.
         drills: Pictures asked about among the lessons by where things are, and by what they
             are, reports asked about, tables, and things compared.
-        taught: Items of the lessons, by task; pages are slow to process, so of those fewer.
+        taught: Items of the lessons, by task.
         shown: Items of the demonstrations, by task.
         revised: As `drills`, among the demonstrations with tools, lest they are forgotten.
         judged: Items of each task judged in the end; None for all.
@@ -71,11 +71,11 @@ class Sizes:
 
     data: int = 3000
     practice: int = 800
-    copies: tuple[int, int, int] = (15000, 9000, 5000)
+    copies: tuple[int, int, int] = (30000, 24000, 5000)
     reminders: int = 1000
     scenes: int = 140
-    drills: tuple[int, int, int, int, int] = (140, 40, 75, 3500, 3000)
-    taught: tuple[int, int, int] = (3000, 1400, 2000)
+    drills: tuple[int, int, int, int, int] = (140, 40, 75, 7000, 3500)
+    taught: tuple[int, int, int] = (3000, 3000, 3000)
     shown: tuple[int, int, int] = (800, 500, 800)
     revised: tuple[int, int, int, int, int] = (60, 15, 25, 700, 1000)
     judged: int | None = None
@@ -174,10 +174,11 @@ def _runs(folder: Path) -> list[Path]:
 
 
 def _copies(recipe: Recipe, out: Path, many: tuple[int, int, int]) -> None:
-    start = "start"
+    start, copies = "start", recipe.copies
     for level, texts in enumerate(many):
         name = f"copies/{level + 1}"
-        _tune(recipe, recipe.copies, start, [_texts(recipe, out, level, texts)], out, name)
+        section = copies and copies.model_copy(update={"enough": LEVELS[level].enough})
+        _tune(recipe, section, start, [_texts(recipe, out, level, texts)], out, name)
         start = name
 
 

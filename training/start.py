@@ -61,8 +61,9 @@ _FIGURES = (
     *map(str, (*range(1000), *range(1950, 2000))),
     *(f",{n:03}" for n in range(1000)),
     *(f".{n}" for n in range(10)),
+    *(f"{n:03}" for n in range(100)),
 )
-"""Figures, or their parts from the comma or the point."""
+"""Figures, or their parts from the comma or the point; and numbers of reports."""
 
 
 def _answers() -> list[str]:
@@ -191,7 +192,43 @@ def make_start(runs: Sequence[Path], out: Path, seed: int) -> Path:
             corpus += [message.text for message in t.messages if message.role == "user"]
             corpus += [text for event in t.events for text in _words(event)]
     phrases = [*sorted(lines), *_FRAMES, *_answers()]
-    return build_tiny(out, seed=seed, size=SIZE, texts=corpus, phrases=phrases)
+    build_tiny(out, seed=seed, size=SIZE, texts=corpus, phrases=phrases)
+    _ready_to_copy(out)
+    return out
+
+
+_BACK = 3
+"""Heads of the first layer that start looking back: 1 word, 2 words, 3 words."""
+_SHARPNESS = 5.7
+"""Length of a pair of numbers of their biases: nearly all attention goes to that word."""
+
+
+def _ready_to_copy(folder: Path) -> None:
+    """Weights from which finding the words that followed the same ones is learnt in minutes.
+
+    Layers start by adding nothing (Goyal et al. 2017, arXiv 1706.02677, section 5.1, do it for
+    residual networks). Queries and keys of the first heads are one constant each, turned
+    against each other so that rotary positions make them agree at one distance.
+    """
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    for name in weights:
+        if name.endswith(("o_proj.weight", "mlp.down_proj.weight")) and "visual" not in name:
+            weights[name].zero_()
+    theta = json.loads((folder / "config.json").read_text("utf-8"))["rope_theta"]
+    half = SIZE.head_dim // 2
+    turn = theta ** -(torch.arange(half) / half)
+    for head in range(_BACK):
+        angle, at = -(head + 1) * turn, slice(head * SIZE.head_dim, (head + 1) * SIZE.head_dim)
+        for part, values in (
+            ("q", torch.cat([angle.cos(), angle.sin()])),
+            ("k", torch.cat([torch.ones(half), torch.zeros(half)])),
+        ):
+            weights[f"model.layers.0.self_attn.{part}_proj.bias"][at] = _SHARPNESS * values
+    save_file(weights, file, metadata={"format": "pt"})
 
 
 def _words(event: Any) -> Iterator[str]:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -25,6 +26,8 @@ __all__ = ["JudgeTrainer", "last_good", "training_arguments"]
 
 _DONE = "complete"
 """Marks a checkpoint that was written to its end."""
+_RECENT = 20
+"""Steps over which accuracy is averaged to see whether it is enough."""
 _SHOWN = ("loss", "accuracy", "learning_rate", "grad_norm", "tokens")
 
 
@@ -119,7 +122,7 @@ class JudgeTrainer(transformers.Trainer):
             args=arguments,
             train_dataset=Examples(examples),
             data_collator=lambda rows: batch_of(rows, 0 if pad is None else pad),
-            callbacks=[_Keeper(self.order, self.books)],
+            callbacks=[_Keeper(self.order, self.books, settings.enough)],
         )
         self.model_accepts_loss_kwargs = True  # compute_loss wants the tokens of the whole step
         self.remove_callback(transformers.trainer_callback.PrinterCallback)
@@ -239,10 +242,11 @@ class _Keeper(TrainerCallback):
     Args:
         order: Told which epoch it is.
         books: Told each step's metrics.
+        enough: Mean accuracy of `_RECENT` steps to stop at, if at any.
     """
 
-    def __init__(self, order: StepOrder, books: Books) -> None:
-        self._order, self._books = order, books
+    def __init__(self, order: StepOrder, books: Books, enough: float | None) -> None:
+        self._order, self._books, self._enough = order, books, enough
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **context: Any) -> None:
         """Open the books."""
@@ -258,6 +262,10 @@ class _Keeper(TrainerCallback):
         logs = context["logs"]
         if state.is_world_process_zero and "loss" in logs:
             self._books.write({"step": state.global_step, **logs})
+        # From the Trainer's own history, which a run that is gone on with has too.
+        recent = [row.get("accuracy", 0.0) for row in state.log_history[-_RECENT:]]
+        if self._enough and len(recent) == _RECENT and fmean(recent) >= self._enough:
+            control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **context: Any) -> None:
         """Mark the checkpoint as whole."""

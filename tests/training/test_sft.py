@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -63,6 +64,21 @@ def test_the_result_is_a_whole_checkpoint(trained: Path, checkpoint: Path) -> No
     assert record["counts"]["examples"] == 10
     assert record["steps"] == 6
     assert record["recipe"]["sft"]["lr"] == 1e-3
+
+
+def test_it_ends_once_enough_is_learnt(checkpoint: Path, tmp_path: Path) -> None:
+    """Which is when twenty steps together have that accuracy, not when one happens to."""
+    short = {"batch": 2, "max_steps": 40}
+    plan = recipe(checkpoint, **short)
+    calm = sft(plan, Path(), tmp_path / "calm", [made(several(10))])
+    right = [row["accuracy"] for row in read_metrics(calm / "metrics.jsonl")]
+    enough = fmean(right[10:30])
+    assert max(right[:20]) > enough > fmean(right[:20])
+    plan = recipe(checkpoint, **short, enough=enough)
+    out = sft(plan, Path(), tmp_path / "out", [made(several(10))])
+    reached = next(n for n in range(20, 41) if fmean(right[n - 20 : n]) >= enough)
+    assert len(losses(out)) == reached < 40
+    assert losses(out) == losses(calm)[:reached]
 
 
 def test_small_passes_add_up_to_the_same_step(
