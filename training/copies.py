@@ -64,11 +64,11 @@ def copy_source(tokenizer: Any, level: Level, many: int, seed: int) -> MadeSourc
         seed: Of the draw.
     """
     words = _words(tokenizer)
+    least, most = (log2(min(n, len(words))) for n in level.known)
 
     def make() -> Iterator[Demonstration]:
         source, store = Random(seed), ImageStore()
         for number in range(many):
-            least, most = (log2(min(n, len(words))) for n in level.known)
             known = source.sample(words, round(2 ** source.uniform(least, most)))
             lines = [
                 "".join(source.choices(known, k=source.randint(*level.words)))

@@ -236,6 +236,16 @@ class JudgeTrainer(transformers.Trainer):
         model.save_pretrained(output_dir or self.folder, state_dict=state_dict, **own)
 
 
+def _lately(history: Sequence[dict[str, float]]) -> float:
+    """Mean accuracy of the last `_RECENT` steps; 0 before there are as many.
+
+    Args:
+        history: The Trainer's own, which a run that is gone on with has too.
+    """
+    recent = [row.get("accuracy", 0.0) for row in history[-_RECENT:]]
+    return fmean(recent) if len(recent) == _RECENT else 0.0
+
+
 class _Keeper(TrainerCallback):
     """Keeps order and books: what the Trainer says at each step.
 
@@ -262,9 +272,7 @@ class _Keeper(TrainerCallback):
         logs = context["logs"]
         if state.is_world_process_zero and "loss" in logs:
             self._books.write({"step": state.global_step, **logs})
-        # From the Trainer's own history, which a run that is gone on with has too.
-        recent = [row.get("accuracy", 0.0) for row in state.log_history[-_RECENT:]]
-        if self._enough and len(recent) == _RECENT and fmean(recent) >= self._enough:
+        if self._enough and _lately(state.log_history) >= self._enough:
             control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **context: Any) -> None:
