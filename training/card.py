@@ -168,7 +168,7 @@ two stages: reward for attempts, then for accuracy and success.
 | training items | the bundled generator's, from other seeds than the evaluation set |
 | loop | {loop} |
 | seed | {seed} |
-| minutes on one core | {minutes} |
+| minutes on one core (of a step that was gone on with, its last go) | {minutes} |
 | recipe (SHA-256) | `{digest}` |
 | items of the demonstrations (SHA-256) | `{data}` |
 | items of the roll-outs (SHA-256) | `{practice}` |

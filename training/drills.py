@@ -35,6 +35,7 @@ from armbench.training.teacher import (
     box_around,
     compared,
     look_closer,
+    read_out,
     row_for,
     verdict,
     words_for,
@@ -126,8 +127,9 @@ def _column(source: Random) -> Trajectory:
     lines = [" ".join(("Station", *years)), *(" ".join((p, *row)) for p, row in rows.items())]
     place, year = source.choice(places), source.choice(years)
     question, table = f"What was it at {place} in {year}?", "\n".join(lines)
-    words = row_for(question, rows[place][years.index(year)], table)
-    return _drill(f"{table}\n\n{question}", f"<think>I read:\n{words}\n</think>")
+    value = rows[place][years.index(year)]
+    read = read_out(row_for(question, value, table), value)
+    return _drill(f"{table}\n\n{question}", f"<think>{read}\n</think>")
 
 
 def same(many: int, seed: int) -> MadeSource:
@@ -186,7 +188,8 @@ def _pages(many: int, seed: int) -> Iterator[Demonstration]:
             lines, words = _window(fact, texts[(fact.page or 1) - 1], source)
             if words:
                 shown = f"{lines}\n\n{fact.question}"
-                yield _drill(shown, f"<think>I read:\n{words}\n</think>"), None, store
+                read = read_out(words, fact.value)
+                yield _drill(shown, f"<think>{read}\n</think>"), None, store
 
 
 def _text(marks: list[Mark]) -> list[str]:

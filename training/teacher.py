@@ -32,6 +32,7 @@ __all__ = [
     "box_around",
     "compared",
     "look_closer",
+    "read_out",
     "row_for",
     "verdict",
     "words_for",
@@ -200,7 +201,12 @@ def _read(sample: Sample, ask: Ask, results: list[str]) -> str:
     if not words:
         return verdict(NOTHING, _right(sample, ask))
     claims = [(answer, answer) for answer in ask.shown.candidates]
-    return verdict(_compared(f"I read:\n{words}", ask, claims, value), _right(sample, ask))
+    return verdict(_compared(read_out(words, value), ask, claims, value), _right(sample, ask))
+
+
+def read_out(words: str, value: str) -> str:
+    """What was read, then the answer in it as a detail that was seen: both are compared alike."""
+    return f"I read:\n{words}\nI see:\n{value}"
 
 
 def words_for(question: str, query: str, value: str, text: str) -> str:

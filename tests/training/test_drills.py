@@ -102,7 +102,8 @@ def test_what_is_read_is_among_the_lines_and_answers() -> None:
         first = read.split("\n")[0]
         assert first in lines
         assert question.endswith("?")
-    rows = [e for e in found if re.search(r"^\d{4} \S+\n</think>", e.last_text, re.MULTILINE)]
+    said = r"^\d{4} (\S+)\nI see:\n\1\n</think>"
+    rows = [e for e in found if re.search(said, e.last_text, re.MULTILINE)]
     for episode in rows:
         year = re.findall(r"\b\d{4}\b", episode.messages[0].text)[-1]
         assert f"\n{year} " in episode.last_text
@@ -117,7 +118,7 @@ def test_of_a_table_a_row_and_its_years_up_to_the_one_asked_for_are_read() -> No
         years, figures = head.split(" ")[1:], row.split(" ")[1:]
         upto = years.index(question[-5:-1]) + 1
         pairs = [f"{year} {figure}" for year, figure in zip(years, figures, strict=True)]
-        read = "\n".join([row, *pairs[:upto]])
+        read = "\n".join([row, *pairs[:upto], "I see:", figures[upto - 1]])
         assert episode.last_text == f"<think>I read:\n{read}\n</think>"
         many.add(len(rows))
     assert {1, 6} <= many
